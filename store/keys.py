@@ -1,0 +1,95 @@
+"""Keys of series, names of feature sets, and how names become folder names.
+
+Ids are data, never paths: `../x`, an absolute path, control characters or 300 characters are ids like any other.
+Only the *names of feature sets* appear in paths, percent-encoded.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import quote, unquote
+
+from .errors import BadInput
+
+MAX_NAME_BYTES = 200  # of the encoded name; file systems allow 255, and writers add a suffix
+
+
+class Key(NamedTuple):
+    """What a series belongs to: a clip, and an entity in it (None: the whole clip)."""
+
+    clip_id: str
+    entity_id: str | None = None
+
+
+def check_id(value: str, what: str) -> str:
+    """Return `value` if it can be an id: any non-empty text that UTF-8 can hold.
+
+    Raises:
+        BadInput: if it is empty, is no text, or holds lone surrogates.
+    """
+    if not isinstance(value, str) or not value:
+        raise BadInput(f"A {what} was given.", f"It is {value!r}.", "Use any text that is not empty.")
+    try:
+        value.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise BadInput(f"A {what} was given.", f"{value!r} is not valid Unicode text.", "Save it as UTF-8.") from error
+    return value
+
+
+def feature_set_name(backbone: str, tag: str, layer: str | None = None, pooling: str = "none") -> str:
+    """Return `<backbone>.<tag>[@<layer>][+<pooling>]`.
+
+    Example:
+        >>> feature_set_name("hubert-base", "ls960", "9", "mean")
+        'hubert-base.ls960@9+mean'
+    """
+    name = f"{backbone}.{tag}"
+    if layer is not None:
+        name += f"@{layer}"
+    return name if pooling == "none" else f"{name}+{pooling}"
+
+
+def slug(text: str) -> str:
+    """Return `text` with everything but letters, digits, `_` and `-` turned into `-`, for use as a weights tag.
+
+    Example:
+        >>> slug("My model (v2).pt")
+        'my-model-v2-pt'
+    """
+    return re.sub(r"[^a-z0-9_]+", "-", text.lower()).strip("-") or "weights"
+
+
+def quote_name(name: str) -> str:
+    """Return the folder name of a feature set: percent-encoded, never `.`, `..` or hidden.
+
+    Raises:
+        BadInput: if the name is empty or its encoded form is longer than 200 bytes.
+
+    Example:
+        >>> quote_name("hubert-base.ls960@9+mean"), quote_name("../up"), quote_name("a/b")
+        ('hubert-base.ls960@9+mean', '%2E.%2Fup', 'a%2Fb')
+    """
+    check_id(name, "feature set name")
+    quoted = quote(name, safe="@+")
+    if quoted[0] in "._":  # "." hides a folder; "__" is reserved by Zarr
+        quoted = f"%{ord(quoted[0]):02X}{quoted[1:]}"
+    if len(quoted) > MAX_NAME_BYTES:
+        raise BadInput(
+            f"A feature set was to be called `{name[:40]}…`.",
+            f"Its encoded name is {len(quoted)} bytes long.",
+            f"Choose a name of at most {MAX_NAME_BYTES} bytes.",
+        )
+    return quoted
+
+
+def unquote_name(folder: str) -> str:
+    """Return the feature set name that `quote_name` turned into this folder name.
+
+    Raises:
+        BadInput: if no name has this folder name.
+    """
+    name = unquote(folder, errors="strict")
+    if quote_name(name) != folder:
+        raise BadInput(f"A folder `{folder}` was read as a feature set.", "No name encodes to it.", "Remove it.")
+    return name
