@@ -44,15 +44,37 @@ def main() -> None:
 
 
 @main.command()
-@click.option("--backbone", "backbones", required=True, multiple=True, help="Card name; `cuebank backbones` lists them.")
+@click.option(
+    "--backbone", "backbones", required=True, multiple=True, help="Card name; `cuebank backbones` lists them."
+)
 @click.option("--clips", required=True, type=PATH, help="Clips table (CSV: clip_id, path, …).")
 @STORE
-@click.option("--weights", help="Hub id, folder, checkpoint file, or `random`.  [default: the card's published weights]")
+@click.option(
+    "--weights", help="Hub id, folder, checkpoint file, or `random`.  [default: the card's published weights]"
+)
 @click.option("--seed", default=0, show_default=True, help="Seed of `--weights random`.")
 @click.option("--layer", "layers", multiple=True, help="Block 1…n or `last`; may be repeated.  [default: last]")
-@click.option("--pooling", type=click.Choice(["none", "mean"]), default="none", show_default=True, help="Over valid rows.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Of the forward.")
-@click.option("--dtype", type=click.Choice(["float16", "float32"]), default="float16", show_default=True, help="As stored.")
+@click.option(
+    "--pooling",
+    type=click.Choice(["none", "mean"]),
+    default="none",
+    show_default=True,
+    help="Over valid rows.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Of the forward.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["float16", "float32"]),
+    default="float16",
+    show_default=True,
+    help="As stored.",
+)
 @click.option("--keep-last", "keep_last_s", type=float, help="Use only the last so many seconds of each clip's sound.")
 @click.option("--overwrite", is_flag=True, help="Make series anew that are in the store already.")
 @click.option("--decode-workers", type=click.IntRange(0), default=1, show_default=True, help="0: in this process.")
@@ -88,10 +110,21 @@ def extract(as_json: bool, **options: Any) -> None:
 @click.option("--out", type=PATH, help="Folder of the report.  [default: heads/<task>]")
 @click.option("--input", "inputs", multiple=True, metavar="ROLE=FEATURE_SET", help="E.g. audio=hubert-base.ls960@last.")
 @click.option("--head", help="`cuebank heads` lists them.  [default: the task's]")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the head, e.g. hidden_size=64.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="A setting of the head, e.g. hidden_size=64.",
+)
 @click.option("--target", help="Label column.  [default: the task's]")
 @click.option("--loss", help="ccc, mse, mae, ce or focal.  [default: the task's]")
-@click.option("--protocol", default="default", show_default=True, help="`sempi`: exactly as published, defects included.")
+@click.option(
+    "--protocol",
+    default="default",
+    show_default=True,
+    help="`sempi`: exactly as published, defects included.",
+)
 @click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Unless the table has its own.")
 @click.option("--seed", "seeds", type=int, multiple=True, help="May be repeated.  [default: 0]")
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
@@ -230,7 +263,11 @@ def backbones(as_json: bool) -> None:
     """
     from cuebank.extractors.registry import cards
 
-    _listing([card.to_json() for card in cards()], ("name", "input", "dim", "layers", "rate_hz", "weights", "licence"), as_json)
+    _listing(
+        [card.to_json() for card in cards()],
+        ("name", "input", "dim", "layers", "rate_hz", "weights", "licence"),
+        as_json,
+    )
 
 
 @main.command()
@@ -244,7 +281,11 @@ def tasks(as_json: bool) -> None:
     """
     from cuebank.trainers.tasks import tasks as known
 
-    _listing([task.to_json() for task in known()], ("name", "version", "target", "kind", "head", "loss", "metric"), as_json)
+    _listing(
+        [task.to_json() for task in known()],
+        ("name", "version", "target", "kind", "head", "loss", "metric"),
+        as_json,
+    )
 
 
 @main.command()
@@ -264,7 +305,9 @@ def heads(as_json: bool) -> None:
 @main.command()
 @click.option("--out", type=PATH, default=Path("demo-output"), show_default=True, help="Folder to write; made anew.")
 @click.option("--backbone", default="hubert-base", show_default=True)
-@click.option("--weights", default="random", show_default=True, help="E.g. a hub id or a checkpoint, for real features.")
+@click.option(
+    "--weights", default="random", show_default=True, help="E.g. a hub id or a checkpoint, for real features."
+)
 @click.option("--seed", default=0, show_default=True)
 @DEVICE
 def demo(**options: Any) -> None:

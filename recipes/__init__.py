@@ -1,1 +1,1 @@
-"""Whole ways through the system, from media to report: the only modules beside the command that may import everything."""
+"""Whole ways through the system, from media to report; beside the command, only these modules may import everything."""

@@ -74,7 +74,10 @@ def test_the_root_holds_no_other_python_file_and_its_init_imports_nothing() -> N
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("cuebank.cli", {"numpy", "zarr", "h5py", "torch", "av", "tqdm", "transformers", "sklearn", "matplotlib"}),
+        (
+            "cuebank.cli",
+            {"numpy", "zarr", "h5py", "torch", "av", "tqdm", "transformers", "sklearn", "matplotlib"},
+        ),
         ("cuebank.store", {"zarr", "h5py", "torch", "av", "cuebank.extractors", "cuebank.trainers"}),
         ("cuebank.extractors", {"torch", "av", "transformers", "cuebank.trainers"}),
         ("cuebank.trainers", {"torch", "av", "sklearn", "matplotlib", "cuebank.extractors"}),
@@ -83,7 +86,9 @@ def test_the_root_holds_no_other_python_file_and_its_init_imports_nothing() -> N
 )
 def test_importing_a_module_loads_nothing_heavy(module: str, absent: set[str]) -> None:
     code = f"import sys, {module}; print(*sys.modules)"
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
     assert module in loaded
     assert not loaded & absent
 
@@ -95,9 +100,19 @@ def test_trainers_never_load_extractors_or_media_libraries() -> None:
         if path.relative_to(ROOT).parts[0] == "trainers" and path.name != "__init__.py"
     ]
     code = f"import sys, {', '.join(modules)}; print(*sys.modules)"
-    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
     assert "torch" in loaded
-    assert not loaded & {"av", "mediapipe", "librosa", "cv2", "click", "cuebank.extractors.runner", "cuebank.cli"}
+    assert not loaded & {
+        "av",
+        "mediapipe",
+        "librosa",
+        "cv2",
+        "click",
+        "cuebank.extractors.runner",
+        "cuebank.cli",
+    }
 
 
 def test_the_checkout_is_not_imported_a_second_time_as_top_level_packages() -> None:
