@@ -1,0 +1,187 @@
+"""File operations: writes that are durable when they return, reads that trust nothing about the file.
+
+Every byte that the store writes or reads goes through these few functions.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import mmap
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+
+from .errors import Corrupt
+
+MAX_JSON_BYTES = 16 * 2**20  # far above any honest metadata; a bound on what a hostile file can make us parse
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
+_NOT_THE_FILES_FAULT = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def corrupt(where: str, found: str) -> Corrupt:
+    """Return the error that says what is wrong with stored data.
+
+    Args:
+        where: what was read, as the subject of a sentence.
+        found: what is wrong with it, as a sentence.
+    """
+    return Corrupt(
+        f"{where} was read.",
+        found,
+        "Run `cuebank store verify` to list all damage; restore the store, or extract again with `--overwrite`.",
+    )
+
+
+def crc32c(*parts: bytes | np.ndarray) -> int:
+    """Return the crc32c (Castagnoli) over the bytes of C-contiguous arrays or byte strings, one after the other."""
+    value = 0
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            part = part.reshape(-1).view(np.uint8)
+        if len(part):
+            value = google_crc32c.extend(value, part)
+    return value
+
+
+def write_all(fd: int, data: bytes | np.ndarray) -> None:
+    """Write all bytes at the descriptor's position; a short write is continued, an error is raised."""
+    view = memoryview(data.reshape(-1).view(np.uint8) if isinstance(data, np.ndarray) else data)
+    while len(view):
+        view = view[os.write(fd, view) :]
+
+
+def create_file(path: Path) -> int:
+    """Return a descriptor of a file that did not exist before."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+
+
+def write_new(path: Path, data: bytes | np.ndarray) -> None:
+    """Create a file with this content. It is not durable before `sync_tree` or `sync` has seen it."""
+    fd = create_file(path)
+    try:
+        write_all(fd, data)
+    finally:
+        os.close(fd)
+
+
+def sync(path: Path) -> None:
+    """Return when the file's content, or the folder's list of names, is on the disk."""
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def sync_tree(folder: Path) -> None:
+    """Return when every file and folder below `folder`, and `folder` itself, is on the disk."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            sync_tree(path)
+        else:
+            sync(path)
+    sync(folder)
+
+
+def open_regular(path: Path, where: str) -> int:
+    """Return a descriptor for reading a regular file: no link, no pipe, no device.
+
+    Raises:
+        Corrupt: naming `where`, if there is no such file.
+        OSError: if it may not be read, or this process has too many open files.
+    """
+    try:
+        fd = os.open(path, _READ_FLAGS)
+    except OSError as error:
+        if error.errno in _NOT_THE_FILES_FAULT:
+            raise
+        raise corrupt(where, f"Its file `{path.name}` cannot be opened: {error.strerror}.") from error
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise corrupt(where, f"Its `{path.name}` is not a regular file.")
+    return fd
+
+
+def read_bytes(path: Path, where: str, size: int | None = None, limit: int = MAX_JSON_BYTES) -> bytes:
+    """Return the content of a regular file.
+
+    Args:
+        path: the file.
+        where: what is being read, for the error message.
+        size: the only acceptable size in bytes; None accepts any up to `limit`.
+        limit: never read more than this.
+
+    Raises:
+        Corrupt: if the file is absent, of another size, or above the limit.
+    """
+    fd = open_regular(path, where)
+    try:
+        found = os.fstat(fd).st_size
+        if size is not None and found != size:
+            raise corrupt(where, f"Its file `{path.name}` has {found} bytes where {size} are recorded.")
+        if found > limit:
+            raise corrupt(where, f"Its file `{path.name}` has {found} bytes; at most {limit} make sense.")
+        parts, left = [], found
+        while left:
+            try:
+                part = os.read(fd, min(left, 2**30))
+            except OSError as error:
+                raise corrupt(where, f"Its file `{path.name}` cannot be read: {error.strerror}.") from error
+            if not part:
+                raise corrupt(where, f"Its file `{path.name}` became shorter while it was read.")
+            parts.append(part)
+            left -= len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+    finally:
+        os.close(fd)
+
+
+def map_bytes(path: Path, where: str, size: int) -> np.ndarray:
+    """Return a read-only memory map of a regular file as (size,) uint8.
+
+    Raises:
+        Corrupt: if the file is absent or not exactly `size` bytes long.
+    """
+    fd = open_regular(path, where)
+    try:
+        found = os.fstat(fd).st_size
+        if found != size:
+            raise corrupt(where, f"Its file `{path.name}` has {found} bytes where {size} are recorded.")
+        return np.frombuffer(mmap.mmap(fd, size, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED), np.uint8)
+    finally:
+        os.close(fd)
+
+
+def real_folders(folder: Path) -> list[str]:
+    """Return the sorted names of the folders in a folder; links do not count. Empty if it does not exist."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def render_json(document: Any) -> bytes:
+    """Return the one JSON form in which the store writes a document: sorted keys, no spaces, ASCII, a final newline."""
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return text.encode("ascii") + b"\n"
+
+
+def parse_json(data: bytes, where: str) -> dict[str, Any]:
+    """Return the object that a JSON text holds.
+
+    Raises:
+        Corrupt: if it is no JSON, nested without end, or not an object.
+    """
+    try:
+        document = json.loads(data.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise corrupt(where, f"Its zarr.json is not JSON: {error}.") from error
+    if not isinstance(document, dict):
+        raise corrupt(where, "Its zarr.json does not hold an object.")
+    return document

@@ -1,0 +1,158 @@
+"""Where unfinished work lies: a folder beside the store, one locked corner of it for each writer.
+
+Beside, not inside, so that the store itself is plain Zarr at every moment. A writer owns `<id>.lock`, held by flock as
+long as the process lives, and the folder `<id>/`. The lock is made before the folder and removed after it, so a folder
+whose lock can be taken, or that has none, belongs to nobody alive.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import BadInput
+
+
+def area_of(store: Path) -> Path:
+    """Return the writing area of a store; `store` is a resolved path."""
+    return store.with_name(store.name + ".writing")
+
+
+class WritingArea:
+    """One writer's corner of the writing area.
+
+    Args:
+        store: resolved path of the store; its parent folder must exist.
+
+    Raises:
+        BadInput: if the file system cannot lock files.
+        OSError: if nothing can be written there.
+    """
+
+    def __init__(self, store: Path) -> None:
+        self._area = area_of(store)
+        self._process = os.getpid()
+        self._made = 0
+        while True:
+            self._area.mkdir(exist_ok=True)
+            writer = secrets.token_hex(8)
+            lock = self._area / f"{writer}.lock"
+            try:
+                self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+            except FileNotFoundError:
+                continue  # another writer, the last one then, removed the empty area in between
+            if _try_lock(self._lock) and _is_still(self._lock, lock):
+                break
+            os.close(self._lock)  # a cleaner was quicker and took the file for a leftover
+        self._folder = self._area / writer
+        self._folder.mkdir()
+        self._finalizer = weakref.finalize(self, _leave, self._area, self._folder, self._lock, self._process)
+
+    @property
+    def mine(self) -> bool:
+        """Whether this process made the area (a forked child did not, and must not touch it)."""
+        return os.getpid() == self._process
+
+    def new_folder(self) -> Path:
+        """Make and return an empty folder on the store's file system."""
+        self._made += 1
+        folder = self._folder / f"{self._made:06d}"
+        folder.mkdir()
+        return folder
+
+    def close(self) -> None:
+        """Remove what is left of this writer, and the area if it is empty then."""
+        self._finalizer()
+
+
+def _leave(area: Path, folder: Path, lock: int, process: int) -> None:
+    if os.getpid() != process:
+        return  # a forked child: the files are its parent's
+    _remove(area, folder.name, lock)
+
+
+def _remove(area: Path, writer: str, lock: int) -> None:
+    """Remove a writer's folder, then its lock file, then the area if nobody else is there. Closes the lock."""
+    shutil.rmtree(area / writer, ignore_errors=True)
+    if not (area / writer).exists():  # else keep the lock, so that the next writer tries again
+        (area / f"{writer}.lock").unlink(missing_ok=True)
+    os.close(lock)
+    try:
+        area.rmdir()
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT):
+            raise
+
+
+def _try_lock(fd: int) -> bool:
+    """Return whether this process now holds the lock; False if another one does."""
+    import fcntl
+
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+            return False
+        raise BadInput(
+            "A store was opened for writing.",
+            f"Its file system cannot lock files: {error.strerror}.",
+            "Put the store on a file system with flock, or write to a local disk and copy the store afterwards.",
+        ) from error
+    return True
+
+
+def _is_still(fd: int, path: Path) -> bool:
+    """Return whether a name still leads to the open file."""
+    try:
+        named = os.stat(path, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    opened = os.fstat(fd)
+    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
+
+
+def leftovers(store: Path) -> Iterator[tuple[str, int | None]]:
+    """Yield (writer, descriptor of its lock, which we now hold) of each dead writer; (writer, None) if it has no lock.
+
+    The caller closes the descriptor.
+    """
+    area = area_of(store)
+    try:
+        names = sorted(os.listdir(area))
+    except FileNotFoundError:
+        return
+    for writer in sorted({name.removesuffix(".lock") for name in names}):
+        lock = area / f"{writer}.lock"
+        try:
+            fd = os.open(lock, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))
+        except FileNotFoundError:
+            yield writer, None  # locks outlive their folders, so nobody owns this one
+            continue
+        if _try_lock(fd) and _is_still(fd, lock):
+            yield writer, fd
+        else:
+            os.close(fd)
+
+
+def clean(store: Path) -> int:
+    """Remove what dead writers left in the writing area of a store; return how many they were."""
+    area, count = area_of(store), 0
+    for writer, lock in leftovers(store):
+        count += 1
+        if lock is None:
+            _remove_orphan(area / writer)
+        else:
+            _remove(area, writer, lock)
+    return count
+
+
+def _remove_orphan(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
