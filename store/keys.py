@@ -7,12 +7,14 @@ Only the *names of feature sets* appear in paths, percent-encoded.
 from __future__ import annotations
 
 import re
+from hashlib import blake2b
 from typing import NamedTuple
 from urllib.parse import quote, unquote
 
 from .errors import BadInput
 
 MAX_NAME_BYTES = 200  # of the encoded name; file systems allow 255, and writers add a suffix
+RESERVED_FOLDERS = ("clips", "zarr.json")  # what else lies in a store's folder
 
 
 class Key(NamedTuple):
@@ -72,7 +74,7 @@ def quote_name(name: str) -> str:
     """
     check_id(name, "feature set name")
     quoted = quote(name, safe="@+")
-    if quoted[0] in "._":  # "." hides a folder; "__" is reserved by Zarr
+    if quoted[0] in "._" or quoted in RESERVED_FOLDERS:  # "." hides a folder; "__" is reserved by Zarr
         quoted = f"%{ord(quoted[0]):02X}{quoted[1:]}"
     if len(quoted) > MAX_NAME_BYTES:
         raise BadInput(
@@ -89,7 +91,32 @@ def unquote_name(folder: str) -> str:
     Raises:
         BadInput: if no name has this folder name.
     """
-    name = unquote(folder, errors="strict")
-    if quote_name(name) != folder:
-        raise BadInput(f"A folder `{folder}` was read as a feature set.", "No name encodes to it.", "Remove it.")
-    return name
+    try:
+        name = unquote(folder, errors="strict")
+        if quote_name(name) == folder:
+            return name
+    except (UnicodeDecodeError, BadInput):
+        pass  # said below
+    raise BadInput(f"A folder `{folder}` was read as a feature set.", "No name encodes to it.", "Remove it.")
+
+
+def encode_key(clip_id: str, entity_id: str | None) -> tuple[bytes, bytes]:
+    """Return a key as stored: UTF-8, and no bytes at all for the whole clip.
+
+    Raises:
+        BadInput: if an id is empty or cannot be UTF-8.
+    """
+    clip = check_id(clip_id, "clip_id").encode("utf-8")
+    return clip, b"" if entity_id is None else check_id(entity_id, "entity_id").encode("utf-8")
+
+
+def hash_key(clip: bytes, entity: bytes) -> int:
+    """Return the 64-bit hash by which keys are found: BLAKE2b-64, little-endian, of length of clip_id, clip_id, entity_id.
+
+    The length, as 8 bytes little-endian, keeps `("ab", "c")` apart from `("a", "bc")`.
+
+    Example:
+        >>> hex(hash_key(b"clip", b""))
+        '0x219d0d61d9a65dd'
+    """
+    return int.from_bytes(blake2b(len(clip).to_bytes(8, "little") + clip + entity, digest_size=8).digest(), "little")

@@ -6,6 +6,7 @@ Rates are exact fractions, so that 30000/1001 does not drift over hours.
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -77,8 +78,15 @@ class Timebase:
             BadInput: if a field is missing or is no fraction.
         """
         try:
-            return cls(Fraction(data["rate_hz"]), Fraction(data["first_center_s"]), Fraction(data["window_s"]))
+            return cls(*(_fraction(data[name]) for name in ("rate_hz", "first_center_s", "window_s")))
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise BadInput(
                 "A timebase was read from JSON.", f"Found {data!r}.", "It needs rate_hz, first_center_s, window_s."
             ) from error
+
+
+def _fraction(text: str) -> Fraction:
+    """Read `p` or `p/q`; a stored `1e999999999` must not make us compute that power."""
+    if not isinstance(text, str) or not re.fullmatch(r"-?[0-9]{1,40}(/[0-9]{1,40})?", text):
+        raise ValueError(f"{str(text)[:60]!r} is not a fraction")
+    return Fraction(text)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import weakref
@@ -16,6 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import BadInput
+
+
+_WRITER = re.compile(r"[0-9a-f]{16}")  # anything else in the area is not ours to remove
 
 
 def area_of(store: Path) -> Path:
@@ -127,6 +131,8 @@ def leftovers(store: Path) -> Iterator[tuple[str, int | None]]:
     except FileNotFoundError:
         return
     for writer in sorted({name.removesuffix(".lock") for name in names}):
+        if not _WRITER.fullmatch(writer):
+            continue
         lock = area / f"{writer}.lock"
         try:
             fd = os.open(lock, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0))

@@ -1,9 +1,9 @@
 """Training losses, each over the last (row) axis, so that all folds of a batched program have theirs at once.
 
-Source: SEMPI's losses as described by its authors; written independently. What differs by default: squared error compares
-row i with target i only (theirs broadcast N × 1 against N), the focal weight is per row (theirs is taken from the batch mean),
-and a batch in which concordance does not exist gives 0 without a gradient instead of NaN. `loss(name, upstream=True)` is
-theirs to the digit.
+Source: SEMPI's losses as described by its authors; written independently. What differs by default: squared
+error compares row i with target i only (theirs broadcast N × 1 against N), the focal weight is per row
+(theirs is taken from the batch mean), and a batch in which concordance does not exist gives 0 without a
+gradient instead of NaN. `loss(name, upstream=True)` is theirs to the digit.
 
 B is rows in a batch, F folds (any leading shape, or none), C classes.
 """
@@ -80,7 +80,8 @@ def ccc_loss(preds: Tensor, target: Tensor, mask: Tensor | None = None, *, upstr
         preds: predictions, (…, B).
         target: true values, (…, B).
         mask: True where a row counts, (…, B); None for all.
-        upstream: let a batch of one row, and a batch in which both are the same constant, be NaN, as the original does.
+        upstream: let a batch of one row, and a batch in which both are the same constant, be NaN, as the
+            original does.
             Otherwise such a batch is 0 with a gradient of 0: nothing can be learnt from it.
 
     Returns:
@@ -91,7 +92,7 @@ def ccc_loss(preds: Tensor, target: Tensor, mask: Tensor | None = None, *, upstr
 
     Example:
         >>> ccc_loss(torch.tensor([0.1, 0.4, 0.3]), torch.tensor([0.0, 0.5, 0.4]))
-        tensor(-0.8571)
+        tensor(-0.8471)
     """
     _check("ccc", preds, target, mask)
     n: Tensor | float
@@ -102,7 +103,10 @@ def ccc_loss(preds: Tensor, target: Tensor, mask: Tensor | None = None, *, upstr
     else:
         count = mask.sum(-1, keepdim=True).to(preds.dtype)
         preds, target = torch.where(mask, preds, 0.0), torch.where(mask, target, 0.0)
-        mean_p, mean_y = preds.sum(-1, keepdim=True) / count.clamp_min(1), target.sum(-1, keepdim=True) / count.clamp_min(1)
+        mean_p, mean_y = (
+            preds.sum(-1, keepdim=True) / count.clamp_min(1),
+            target.sum(-1, keepdim=True) / count.clamp_min(1),
+        )
         p, y = torch.where(mask, preds - mean_p, 0.0), torch.where(mask, target - mean_y, 0.0)
         n = count.squeeze(-1).clamp_min(1)
     # Numerator and denominator are both multiplied by n - 1, which makes a single row 0/0 without a special case.
@@ -136,7 +140,8 @@ def mae_loss(preds: Tensor, target: Tensor, mask: Tensor | None = None) -> Tenso
 
 
 def mse_loss_upstream_broadcast(preds: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return the original's squared error, every prediction against every target: (…). A defect, for parity only.
+    """Return the original's squared error, every prediction against every target: (…). A defect, for parity
+    only.
 
     It came from subtracting targets (N,) from predictions (N, 1). Its minimum is a constant prediction.
     """
@@ -162,7 +167,8 @@ def _row_cross_entropy(name: str, logits: Tensor, target: Tensor, mask: Tensor |
 
 
 def ce_loss(preds: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return the mean cross-entropy of logits (…, B, C) and class ids (…, B): (…); 0 where the mask has no row.
+    """Return the mean cross-entropy of logits (…, B, C) and class ids (…, B): (…); 0 where the mask has no
+    row.
 
     Example:
         >>> ce_loss(torch.zeros(2, 4), torch.tensor([0, 3]))
@@ -172,7 +178,8 @@ def ce_loss(preds: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor
 
 
 def focal_loss(preds: Tensor, target: Tensor, mask: Tensor | None = None, *, upstream: bool = False) -> Tensor:
-    r"""Return the focal loss, (1 − p)² · ce with ce the cross-entropy and p = exp(−ce) the probability of the true class.
+    r"""Return the focal loss, (1 − p)² · ce with ce the cross-entropy and p = exp(−ce) the probability of the
+    true class.
 
     Args:
         preds: logits, (…, B, C).

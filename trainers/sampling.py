@@ -1,8 +1,9 @@
-"""Order in which training rows are visited: shuffled, or balanced by label with replacement; seeded, in whole epochs.
+"""Order in which training rows are visited: shuffled, or balanced by label with replacement; seeded, in whole
+epochs.
 
-Source: SEMPI's sampler weighs a clip by one over the number of clips with exactly its label. For float labels that over-samples
-rare exact values; `balance_keys(…, bins=…)` is the mended variant. Orders are plain index arrays, so all folds' can be drawn
-and their features gathered before an epoch starts.
+Source: SEMPI's sampler weighs a clip by one over the number of clips with exactly its label. For float labels
+that over-samples rare exact values; `balance_keys(…, bins=…)` is the mended variant. Orders are plain index
+arrays, so all folds' can be drawn and their features gathered before an epoch starts.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def balance_keys(labels: Any, bins: int | None = None) -> Ints:
 
     Args:
         labels: (N,), class ids or finite numbers.
-        bins: None: rows with exactly equal labels share a cell (as published); else the number of equally wide cells from the
-            lowest to the highest label.
+        bins: None: rows with exactly equal labels share a cell (as published); else the number of equally
+            wide cells from the lowest to the highest label.
 
     Returns:
         (N,) int64, cells numbered from 0.
@@ -101,7 +102,8 @@ def batches(order: Ints, batch_size: int, last: str = "drop") -> list[Ints]:
     Args:
         order: rows in the order of their visit, (N,).
         batch_size: rows per batch, >= 1.
-        last: what becomes of an incomplete last batch: `drop` (as published) or `keep`. If there are fewer rows than one batch,
+        last: what becomes of an incomplete last batch: `drop` (as published) or `keep`. If there are fewer
+            rows than one batch,
             they are kept in any case: dropping them would train on nothing.
 
     Returns:

@@ -1,4 +1,5 @@
-"""Metrics: one file, one formula. A file in this folder that declares `NAME` is a metric; the folder is the list.
+"""Metrics: one file, one formula. A file in this folder that declares `NAME` is a metric; the folder is the
+list.
 
 A metric file declares
 
@@ -8,8 +9,8 @@ A metric file declares
 - `UNDEFINED`: when the score does not exist, as a clause; None where it always does;
 - a function called `NAME`, `(preds, target) -> float`; nan means *undefined* and nothing else, and the report
   writes it as null with the reason;
-- `from_moments` or `from_confusion`: the same formula from sums that add up over groups of rows, for many samples at
-  once, so that a thousand resamples of an interval are one matrix product.
+- `from_moments` or `from_confusion`: the same formula from sums that add up over groups of rows, for many
+  samples at once, so that a thousand resamples of an interval are one matrix product.
 
 Importing this package imports none of them.
 """

@@ -44,7 +44,8 @@ def regression_arrays(preds: Any, target: Any, metric: str) -> tuple[Floats, Flo
     """Return both arrays as float64 (N,).
 
     Raises:
-        BadInput: shapes differ, are empty or not (N,), or there are NaN, infinite or absurdly large (> 1e100) values.
+        BadInput: shapes differ, are empty or not (N,), or there are NaN, infinite or absurdly large (> 1e100)
+            values.
     """
     arrays = []
     for name, values in (("preds", preds), ("target", target)):
@@ -106,7 +107,8 @@ class Moments:
     offset: Floats
 
     def central(self) -> tuple[Floats, Floats, Floats, Floats]:
-        """Return population variances of preds and target, covariance, and mean(preds) − mean(target), each (…).
+        """Return population variances of preds and target, covariance, and mean(preds) − mean(target), each
+        (…).
 
         A variance that is only rounding error is exactly 0. Where n is 0 everything is nan.
         """

@@ -31,8 +31,8 @@ def balanced_accuracy(preds: Any, target: Any) -> float:
 
     .. math:: \mathrm{BA} = \frac{1}{|K|} \sum_{k \in K} \frac{C_{kk}}{\sum_j C_{kj}}
 
-    with the confusion matrix :math:`C` (rows truth) and the classes :math:`K` that occur in the target. A class that is only
-    predicted has no recall and is left out, as in scikit-learn; chance is 1/|K|.
+    with the confusion matrix :math:`C` (rows truth) and the classes :math:`K` that occur in the target. A
+    class that is only predicted has no recall and is left out, as in scikit-learn; chance is 1/|K|.
 
     Args:
         preds: predicted class ids, (N,).

@@ -29,7 +29,8 @@ def confusion(preds: Any, target: Any, classes: int | None = None) -> Ints:
         classes: number of classes; None for one more than the highest id that occurs.
 
     Returns:
-        Counts (classes, classes), int64, rows truth; classes that do not occur have rows and columns of zeros.
+        Counts (classes, classes), int64, rows truth; classes that do not occur have rows and columns of
+        zeros.
 
     Raises:
         BadInput: shapes differ, are empty or not (N,), or an id is no class.

@@ -39,9 +39,10 @@ def macro_f1(preds: Any, target: Any, classes: int | None = None, zero_division:
 
     .. math:: F_1 = \frac{1}{|K|} \sum_{k \in K} \frac{2 C_{kk}}{\sum_j C_{kj} + \sum_i C_{ik}}
 
-    with the confusion matrix :math:`C` (rows truth). The classes :math:`K` are those that occur in the target or in the
-    predictions, as scikit-learn has it; a class that occurs in only one of them scores 0. With `classes`, K is all of them (as
-    scikit-learn's `labels`), and a class that occurs in neither scores `zero_division`.
+    with the confusion matrix :math:`C` (rows truth). The classes :math:`K` are those that occur in the target
+    or in the predictions, as scikit-learn has it; a class that occurs in only one of them scores 0. With
+    `classes`, K is all of them (as scikit-learn's `labels`), and a class that occurs in neither scores
+    `zero_division`.
 
     Args:
         preds: predicted class ids, (N,).

@@ -30,7 +30,8 @@ def pearson(preds: Any, target: Any) -> float:
 
     .. math:: r = \frac{s_{py}}{s_p s_y}
 
-    with the covariance :math:`s_{py}` and the standard deviations :math:`s_p, s_y` of predictions and targets.
+    with the covariance :math:`s_{py}` and the standard deviations :math:`s_p, s_y` of predictions and
+    targets.
 
     Args:
         preds: predictions, (N,), any unit.
@@ -44,7 +45,7 @@ def pearson(preds: Any, target: Any) -> float:
 
     Example:
         >>> round(pearson([0.1, 0.4, 0.3], [0.0, 0.5, 0.4]), 6)
-        0.981981
+        0.989743
         >>> pearson([0.2, 0.2, 0.2], [0.0, 0.5, 0.4])
         nan
     """

@@ -28,15 +28,16 @@ def r2(preds: Any, target: Any) -> float:
 
     .. math:: R^2 = 1 - \frac{\sum_i (y_i - p_i)^2}{\sum_i (y_i - \bar y)^2}
 
-    with targets :math:`y`, their mean :math:`\bar y` and predictions :math:`p`. No fit is made: a constant bias costs.
+    with targets :math:`y`, their mean :math:`\bar y` and predictions :math:`p`. No fit is made: a constant
+    bias costs.
 
     Args:
         preds: predictions, (N,), any unit.
         target: true values, (N,), the same unit.
 
     Returns:
-        −inf..1, 1 is perfect, 0 as good as the targets' own mean. nan (undefined) if the target is constant, which a single
-        row always is; scikit-learn would say 1 or 0 there, numbers that look like scores.
+        −inf..1, 1 is perfect, 0 as good as the targets' own mean. nan (undefined) if the target is constant,
+        which a single row always is; scikit-learn would say 1 or 0 there, numbers that look like scores.
 
     Raises:
         BadInput: shapes differ, are empty or not (N,), or values are not finite.

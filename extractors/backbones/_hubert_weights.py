@@ -1,0 +1,160 @@
+"""Read HuBERT weights in every form they are published in, into the names of our network.
+
+Understood: a transformers folder or hub model, fairseq checkpoints (`cfg` or the older `args`; shapes where neither
+says anything), and bare files of tensors named either way. Names and shapes must match exactly.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from ..checkpoint import as_weights, plain, read_file, require_match
+from ..errors import WeightsError
+from ..networks import hubert
+from ..networks.hubert_shape import (
+    HubertShape,
+    UnreadableShape,
+    from_fairseq,
+    from_fairseq_tensors,
+    from_transformers,
+)
+from ..weights import LocatedWeights
+
+# Parts of published files that only training, or another task, uses.
+_IGNORED = re.compile(r"(masked_spec_embed|mask_emb|label_embs_concat|(final_proj|lm_head|projector|classifier)\..*)")
+_FAIRSEQ = (
+    ("feature_projection.layer_norm", "layer_norm"),
+    ("feature_projection.projection", "post_extract_proj"),
+    ("encoder.pos_conv_embed.conv", "encoder.pos_conv.0"),
+    (".attention.", ".self_attn."),
+    (".feed_forward.intermediate_dense.", ".fc1."),
+    (".feed_forward.output_dense.", ".fc2."),
+)
+
+
+class Contents(NamedTuple):
+    """What a file says: tensors by the file's names, the network's measures, whether it wants normalised input."""
+
+    tensors: dict[str, Any]
+    shape: HubertShape
+    normalise: bool
+    fairseq: bool
+
+
+def read(located: LocatedWeights, expected: HubertShape, backbone: str) -> tuple[dict[str, Any], HubertShape, bool]:
+    """Read weights from a file or folder, and check them against the network.
+
+    Args:
+        located: where they are.
+        expected: measures of the network on the card.
+        backbone: name of the card, for the messages.
+
+    Returns:
+        Tensors by the names of `hubert.build(shape)`, float32; the measures; whether the input is to be normalised.
+
+    Raises:
+        WeightsError: if they cannot be read, are of another network, or any name or shape differs.
+    """
+    try:
+        contents = _contents(located, expected)
+    except UnreadableShape as error:
+        raise WeightsError(
+            f"`{located.source}` was to be loaded into {backbone}.",
+            f"Its configuration does not fit: {error}.",
+            "Give weights of a HuBERT model.",
+        ) from error
+    # Biases of the convolutions are all that may differ: hub copies of the large model have them, at zero.
+    lines = replace(expected, conv_bias=contents.shape.conv_bias).differences(contents.shape)
+    if lines:
+        raise WeightsError(
+            f"`{located.source}` was to be loaded into {backbone}.",
+            "It is another network:\n  " + "\n  ".join(lines) + "\n",
+            "Name the backbone that it belongs to with --backbone (see `cuebank backbones`).",
+        )
+    return _renamed(contents, located.source, backbone), contents.shape, contents.normalise
+
+
+def fairseq_name(name: str, conv_norm: str) -> str:
+    """Return fairseq's name of a tensor of our network.
+
+    Example:
+        >>> fairseq_name("encoder.layers.3.attention.q_proj.bias", "group")
+        'encoder.layers.3.self_attn.q_proj.bias'
+        >>> fairseq_name("feature_extractor.conv_layers.0.layer_norm.weight", "layer")
+        'feature_extractor.conv_layers.0.2.1.weight'
+    """
+    if name.startswith("feature_extractor."):
+        norm = ".2.1." if conv_norm == "layer" else ".2."
+        return name.replace(".conv.", ".0.").replace(".layer_norm.", norm)
+    for ours, theirs in _FAIRSEQ:
+        name = name.replace(ours, theirs)
+    return re.sub(r"(layers\.\d+)\.layer_norm\.", r"\1.self_attn_layer_norm.", name)
+
+
+def _contents(located: LocatedWeights, expected: HubertShape) -> Contents:
+    content = read_file(located.file) if located.file else {}
+    if not isinstance(content, Mapping):
+        raise UnreadableShape(f"it holds a {type(content).__name__}, not tensors by name")
+    inside = content.get("model")
+    tensors = _tidied(inside if isinstance(inside, Mapping) else content)
+    config = located.config("config.json")
+    if config is not None:
+        shape = from_transformers(config)
+        said = (located.config("preprocessor_config.json") or {}).get("do_normalize")
+        return Contents(tensors, shape, shape.conv_norm == "layer" if said is None else bool(said), fairseq=False)
+    if not any(name.startswith("post_extract_proj.") for name in tensors):
+        shape = replace(expected, conv_bias="feature_extractor.conv_layers.0.conv.bias" in tensors)
+        return Contents(tensors, shape, shape.conv_norm == "layer", fairseq=False)
+    model, task = _fairseq_config(content)
+    if "encoder_layers" in model:
+        shape = from_fairseq(model, expected)
+    else:
+        shape = from_fairseq_tensors({name: tuple(tensor.shape) for name, tensor in tensors.items()}, expected)
+    said = task.get("normalize")
+    return Contents(tensors, shape, shape.conv_norm == "layer" if said is None else bool(said), fairseq=True)
+
+
+def _fairseq_config(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Model and task configuration of a fairseq checkpoint; empty where it has none that can be read."""
+    cfg, args = plain(content.get("cfg")), plain(content.get("args"))
+    if isinstance(cfg, dict) and isinstance(cfg.get("model"), dict):
+        task = cfg.get("task")
+        return cfg["model"], task if isinstance(task, dict) else {}
+    return (args, args) if isinstance(args, dict) else ({}, {})
+
+
+def _tidied(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors under the names of the bare model: a task's prefix removed, weight norm's parts by their older names."""
+    import torch
+
+    tidy = {}
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            continue  # a checkpoint's bookkeeping
+        name = name.removeprefix("hubert.")
+        name = name.replace(".parametrizations.weight.original0", ".weight_g")
+        name = name.replace(".parametrizations.weight.original1", ".weight_v")
+        if not _IGNORED.fullmatch(name):
+            tidy[name] = tensor
+    return tidy
+
+
+def _renamed(contents: Contents, source: str, backbone: str) -> dict[str, Any]:
+    """Tensors by our names, after a comparison in the file's own names."""
+    ours = hubert.shapes(hubert.build(contents.shape))
+    norm = contents.shape.conv_norm
+    names = {name: fairseq_name(name, norm) if contents.fairseq else name for name in ours}
+    wanted = {names[name]: shape for name, shape in ours.items()}
+    positional = names[hubert.POSITIONAL]
+    scale, direction = f"{positional}_g", f"{positional}_v"
+    if positional not in contents.tensors:
+        wanted[direction] = wanted.pop(positional)
+        wanted[scale] = (1, 1, contents.shape.pos_kernel)
+    require_match(backbone, source, wanted, {name: tuple(t.shape) for name, t in contents.tensors.items()})
+    ready = {name: as_weights(source, name, tensor) for name, tensor in contents.tensors.items()}
+    if positional not in ready:
+        ready[positional] = hubert.join_weight_norm(ready.pop(scale), ready.pop(direction))
+    return {name: ready[theirs] for name, theirs in names.items()}

@@ -1,0 +1,35 @@
+"""Media: decoding of sound (pictures will follow), decoding in child processes, and made-up meetings for demos.
+
+``decode`` is the only module that opens media files. Nothing heavy is imported before it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .audio import Audio, decode_audio
+    from .decode import MediaInfo, probe
+    from .isolation import DecodePool, DecodeRequest
+    from .synthetic import make_meetings
+
+__all__ = ["Audio", "DecodePool", "DecodeRequest", "MediaInfo", "decode_audio", "make_meetings", "probe"]
+
+_HOMES = {
+    "Audio": "audio",
+    "DecodePool": "isolation",
+    "DecodeRequest": "isolation",
+    "MediaInfo": "decode",
+    "decode_audio": "audio",
+    "make_meetings": "synthetic",
+    "probe": "decode",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from its module on first use."""
+    from importlib import import_module
+
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

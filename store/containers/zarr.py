@@ -1,0 +1,202 @@
+"""A store as a folder: plain Zarr v3 groups, made and read as raw files.
+
+The folder of the store never holds anything unfinished: every group is built in the writing area and renamed to its
+place, complete and synced. zarr-python and tensorstore open all of it; nothing here needs them.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import BadInput, CuebankError, NotFound
+from ..files import corrupt, crc32c, parse_json, read_bytes, real_folders, render_json, sync, sync_tree, write_new
+from ..keys import RESERVED_FOLDERS, quote_name, unquote_name
+from ..recipe import FeatureSpec
+from ..writing_area import WritingArea
+from . import zarr_metadata as metadata
+from .zarr_segment import SegmentFolder, SegmentFolderWriter, generation
+
+MAX_DIM = 2**31
+
+
+class ZarrContainer:
+    """The groups and segments of one store.
+
+    Args:
+        path: resolved path of the store's folder.
+        area: gives the writing area when something is to be written.
+    """
+
+    def __init__(self, path: Path, area: Callable[[], WritingArea]) -> None:
+        self.path = path
+        self._area = area
+
+    def exists(self) -> bool:
+        """Return whether there is a store at the path.
+
+        Raises:
+            NotFound: if something else is there.
+            BadInput: if it is a Zarr hierarchy of something else, or of a newer cuebank.
+            Corrupt: if the store's own zarr.json is damaged.
+        """
+        where = f"The store {self.path}"
+        try:
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return False
+        except NotADirectoryError as error:
+            raise NotFound(f"{where} was opened.", "It is a file.", "Give the folder of a store.") from error
+        if not names:
+            return False
+        if "zarr.json" not in names:
+            raise NotFound(
+                f"{where} was opened.",
+                "The folder is there, but it is not a store: it has no zarr.json.",
+                "Give the folder of a store, or a new name to make one.",
+            )
+        document = parse_json(read_bytes(self.path / "zarr.json", where), where)
+        attributes = document.get("attributes")
+        own = attributes.get("cuebank") if isinstance(attributes, dict) else None
+        if not isinstance(own, dict) or own.get("kind") != "store":
+            raise BadInput(f"{where} was opened.", "It is Zarr, but not a cuebank store.", "Give another path.")
+        if own.get("format") != metadata.FORMAT:
+            raise BadInput(
+                f"{where} was opened.",
+                f"Its format is {str(own.get('format'))[:20]}; this cuebank knows {metadata.FORMAT}.",
+                "Install the cuebank that wrote it, or a newer one.",
+            )
+        return True
+
+    def create(self) -> None:
+        """Make an empty store at the path, unless another process has just done so."""
+        folder = self._area().new_folder()
+        write_new(folder / "zarr.json", render_json(metadata.STORE_GROUP))
+        (folder / "clips").mkdir()
+        write_new(folder / "clips" / "zarr.json", render_json(metadata.CLIPS_GROUP))
+        self.publish(folder, self.path)
+
+    def feature_sets(self) -> list[str]:
+        """Return the names of all feature sets, sorted."""
+        names = []
+        for folder in real_folders(self.path):
+            if folder in RESERVED_FOLDERS:
+                continue
+            try:
+                names.append(unquote_name(folder))
+            except BadInput:
+                continue  # not a feature set of ours; `store verify` says so
+        return sorted(names)
+
+    def has(self, name: str) -> bool:
+        """Return whether a feature set exists."""
+        folder = self.path / quote_name(name)
+        return folder.is_dir() and not folder.is_symlink()
+
+    def add_feature_set(self, spec: FeatureSpec) -> bool:
+        """Make a feature set; return False if one of this name is there already."""
+        if self.has(spec.name):
+            return False
+        folder = self._area().new_folder()
+        write_new(folder / "zarr.json", render_json(metadata.group(feature_set_attributes(spec))))
+        (folder / "segments").mkdir()
+        write_new(folder / "segments" / "zarr.json", render_json(metadata.SEGMENTS_GROUP))
+        return self.publish(folder, self.path / quote_name(spec.name))
+
+    def spec(self, name: str) -> FeatureSpec:
+        """Return the description of a feature set.
+
+        Raises:
+            Corrupt: if it is damaged.
+        """
+        where = f"Feature set `{name}`"
+        data = read_bytes(self.path / quote_name(name) / "zarr.json", where)
+        return parse_feature_set(name, parse_json(data, where), where)
+
+    def segments(self, name: str) -> list[str]:
+        """Return the names of the committed segments of a feature set, from the oldest to the newest."""
+        ranked = [(generation(folder), folder) for folder in real_folders(self.segments_folder(name))]
+        return [folder for number, folder in sorted((n, f) for n, f in ranked if n is not None)]
+
+    def open_segment(self, spec: FeatureSpec, segment: str) -> SegmentFolder:
+        """Open a committed segment.
+
+        Raises:
+            Corrupt: if its metadata are damaged.
+        """
+        folder = self.segments_folder(spec.name) / segment
+        where = f"Segment `{segment}` of feature set `{spec.name}`"
+        return SegmentFolder(folder, spec.dim, np.dtype(spec.dtype), spec.fingerprint, where)
+
+    def new_segment(self, spec: FeatureSpec) -> SegmentFolderWriter:
+        """Begin a segment in the writing area."""
+        return SegmentFolderWriter(self._area().new_folder(), spec.dim, np.dtype(spec.dtype))
+
+    def publish_segment(self, spec: FeatureSpec, writer: SegmentFolderWriter) -> str:
+        """Make a finished segment visible as the newest one, durably; return its name."""
+        known = self.segments(spec.name)
+        # A Lamport clock: what was visible when this commit was made is older than it.
+        name = writer.new_name(1 + max((generation(segment) or 0 for segment in known), default=0))
+        target = self.segments_folder(spec.name) / name
+        os.rename(writer.folder, target)
+        sync(target.parent)
+        return name
+
+    def segments_folder(self, name: str) -> Path:
+        """Return the folder in which the segments of a feature set lie."""
+        return self.path / quote_name(name) / "segments"
+
+    def publish(self, folder: Path, target: Path) -> bool:
+        """Sync a finished folder and rename it to its place; return False if the name is taken."""
+        sync_tree(folder)
+        try:
+            os.rename(folder, target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                shutil.rmtree(folder)
+                return False
+            raise
+        sync(target.parent)
+        return True
+
+
+def feature_set_attributes(spec: FeatureSpec) -> dict[str, Any]:
+    """Return the attributes of a feature set's group; the checksum covers what the fingerprint does not."""
+    described = spec.to_json()
+    return {
+        "format": metadata.FORMAT,
+        "kind": "feature-set",
+        "spec": described,
+        "crc32c": crc32c(render_json(described)),
+    }
+
+
+def parse_feature_set(name: str, document: dict[str, Any], where: str) -> FeatureSpec:
+    """Return the description in a feature set's zarr.json.
+
+    Raises:
+        Corrupt: if it is damaged, or describes another feature set.
+    """
+    try:
+        own = document["attributes"]["cuebank"]
+        described = own["spec"]
+        if own["kind"] != "feature-set" or own["format"] != metadata.FORMAT:
+            raise corrupt(where, "Its zarr.json is not that of a feature set of format 1.")
+        if own["crc32c"] != crc32c(render_json(described)):
+            raise corrupt(where, "Its description does not agree with its checksum.")
+        spec = FeatureSpec.from_json(described)
+        if spec.fingerprint != described["fingerprint"]:
+            raise corrupt(where, "Its fingerprint is not that of its description.")
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        if isinstance(error, CuebankError) and not isinstance(error, BadInput):
+            raise
+        raise corrupt(where, f"Its zarr.json does not describe a feature set: {error}.") from error
+    if spec.name != name or spec.dim > MAX_DIM:
+        raise corrupt(where, f"Its description is that of `{spec.name[:80]}` with {spec.dim} columns.")
+    return spec

@@ -1,0 +1,122 @@
+"""The zarr.json documents of the store: which arrays a segment has, and the Zarr v3 metadata of each.
+
+Source: the Zarr v3 core specification and its `sharding_indexed` codec; ragged rows follow the CF conventions
+("contiguous ragged array"). Only core data types; ids and text are uint8 UTF-8 plus int64 offsets.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+FORMAT = 1
+TARGET_CHUNK_BYTES = 2**20  # of the inner chunks of row arrays; what a remote reader fetches at once
+
+ROW_ARRAYS = ("values", "times", "valid")
+SERIES_ARRAYS = {"row_size": "int64", "crc32c": "uint32", "status": "uint8", "key_hash": "uint64"}
+TEXT_ARRAYS = ("clip_id", "entity_id", "reason")
+INDEX_ARRAYS = (*SERIES_ARRAYS, *(name + suffix for name in TEXT_ARRAYS for suffix in ("", "_offsets")))
+
+
+def group(attributes: dict[str, Any], members: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return a group's metadata; with `members`, those of its arrays are consolidated into it."""
+    document: dict[str, Any] = {"zarr_format": 3, "node_type": "group", "attributes": {"cuebank": attributes}}
+    if members is not None:
+        document["consolidated_metadata"] = {"kind": "inline", "must_understand": False, "metadata": members}
+    return document
+
+
+STORE_GROUP = group({"format": FORMAT, "kind": "store"})
+CLIPS_GROUP = group({"format": FORMAT, "kind": "clips"})
+SEGMENTS_GROUP = group({"format": FORMAT, "kind": "segments"})
+
+
+def chunk_rows(rows: int, row_bytes: int) -> int:
+    """Return the rows of an inner chunk: about 1 MiB, shared out evenly so that the last one is hardly padded."""
+    count = -(-rows // max(1, TARGET_CHUNK_BYTES // row_bytes))
+    return -(-rows // count) if count else 1
+
+
+def array(
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
+    dimensions: tuple[str, ...],
+    inner_rows: int | None = None,
+    attributes: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return an array's metadata.
+
+    Args:
+        shape: the array's shape.
+        dtype: its type; stored little-endian.
+        dimensions: one name for each dimension.
+        inner_rows: rows of each inner chunk of one shard that holds the whole array; None for one plain chunk.
+        attributes: the array's own attributes.
+    """
+    raw: dict[str, Any] = {"name": "bytes"}
+    if dtype.itemsize > 1:
+        raw["configuration"] = {"endian": "little"}
+    chunk = [max(1, size) for size in shape]
+    codecs = [raw]
+    if inner_rows is not None:
+        chunk[0] = max(1, -(-shape[0] // inner_rows)) * inner_rows
+        sharding = {
+            "chunk_shape": [inner_rows, *chunk[1:]],
+            "codecs": [raw],
+            "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
+            "index_location": "end",
+        }
+        codecs = [{"name": "sharding_indexed", "configuration": sharding}]
+    fill: Any = {"b": False, "f": 0.0}.get(dtype.kind, 0)
+    return {
+        "zarr_format": 3,
+        "node_type": "array",
+        "shape": list(shape),
+        "data_type": dtype.name,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": chunk}},
+        # Flat names ("0.0", not "c/0/0"): two folders fewer to make and to sync for each array.
+        "chunk_key_encoding": {"name": "v2", "configuration": {"separator": "."}},
+        "fill_value": fill,
+        "codecs": codecs,
+        "dimension_names": list(dimensions),
+        "attributes": attributes or {},
+    }
+
+
+def row_array(name: str, rows: int, dim: int, dtype: np.dtype[Any], inner_rows: int | None = None) -> dict[str, Any]:
+    """Return the metadata of `values`, `times` or `valid`; `inner_rows` as chosen by `chunk_rows` unless given."""
+    if name == "values":
+        shape, dimensions, row_bytes = (rows, dim), ("row", "dim"), dim * dtype.itemsize
+    else:
+        shape, dimensions, row_bytes = (rows,), ("row",), dtype.itemsize
+    attributes = {"units": "s"} if name == "times" else None
+    return array(shape, dtype, dimensions, inner_rows or chunk_rows(rows, row_bytes), attributes)
+
+
+def index_array(name: str, size: int) -> dict[str, Any]:
+    """Return the metadata of one of `INDEX_ARRAYS` with `size` elements."""
+    dtype = index_dtype(name)
+    if name in SERIES_ARRAYS:
+        dimension = "series"
+    else:
+        dimension = name.removesuffix("_offsets") + ("_bound" if name.endswith("_offsets") else "_byte")
+    attributes = {"sample_dimension": "row"} if name == "row_size" else None
+    return array((size,), dtype, (dimension,), attributes=attributes)
+
+
+def index_dtype(name: str) -> np.dtype[Any]:
+    """Return the type of one of `INDEX_ARRAYS`."""
+    if name in SERIES_ARRAYS:
+        return np.dtype(SERIES_ARRAYS[name])
+    return np.dtype("int64" if name.endswith("_offsets") else "uint8")
+
+
+def row_dtype(name: str, values_dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type of one of `ROW_ARRAYS`."""
+    return {"values": values_dtype, "times": np.dtype("float64"), "valid": np.dtype("bool")}[name]
+
+
+def chunk_name(document: dict[str, Any]) -> str:
+    """Return the file name of an array's only chunk."""
+    return ".".join("0" for _ in document["shape"])

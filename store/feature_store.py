@@ -1,0 +1,363 @@
+"""The feature store: series of features by feature set, clip, entity and time; durable once committed.
+
+Any number of processes may read and write one store at once. What is written becomes visible with `commit`, whole
+segments at a time; see FORMAT.md for what lies on the disk.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .containers.zarr import ZarrContainer
+from .containers.zarr_clips import read_clips, write_clips
+from .errors import BadInput, Conflict, NotFound, nearest
+from .feature_set import CommittedSet, MapBudget, SeriesList
+from .keys import Key, encode_key
+from .recipe import FeatureSpec
+from .segments import PendingSegment
+from .series import Coverage, Failure, Series, check_series, copy_values, cut_series
+from .writing_area import WritingArea, clean
+
+if TYPE_CHECKING:
+    from .clips_table import ClipsTable
+
+
+class FeatureStore:
+    """A store of features. Make one with `FeatureStore.open`.
+
+    Reading sees what was committed when the store was opened, last refreshed, or last committed by this object.
+    Closing does not commit: what is pending is dropped, like after a crash.
+
+    Example:
+        >>> import tempfile
+        >>> from cuebank.store import FeatureSpec, FeatureStore, Recipe
+        >>> spec = FeatureSpec("demo.x", "numeric", 2, "float16", Recipe("demo", {"source": "none"}))
+        >>> with tempfile.TemporaryDirectory() as folder, FeatureStore.open(f"{folder}/f.zarr", "a") as store:
+        ...     store.create(spec)
+        ...     store.write("demo.x", "clip 1", None, [[1, 2], [3, 4]], [0.5, 1.5], [True, True])
+        ...     store.commit()
+        ...     store.read("demo.x", "clip 1", start_s=1).values
+        array([[3., 4.]], dtype=float16)
+    """
+
+    def __init__(self, path: Path, mode: str) -> None:
+        self.path = path
+        self._mode = mode
+        self._writing: WritingArea | None = None
+        self._container = ZarrContainer(path, self._area)
+        self._sets: dict[str, CommittedSet] = {}
+        self._budget = MapBudget()
+        self._pending: dict[str, list[PendingSegment]] = {}
+        self._failed_write: Exception | None = None
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], mode: str = "r") -> FeatureStore:
+        """Open a store.
+
+        Args:
+            path: its folder.
+            mode: `r` to read; `a` to read and write, which makes the store if there is none and removes what dead
+                writers left in the writing area.
+
+        Raises:
+            NotFound: if there is no store to read, or no folder in which to make one.
+            BadInput: for another mode, or a path that holds something else.
+            Corrupt: if the store's metadata are damaged.
+        """
+        if mode not in ("r", "a"):
+            raise BadInput("A store was opened.", f"The mode is {mode!r}.", "Use `r` to read or `a` to write.")
+        real = Path(os.path.realpath(path))
+        if real.suffix.lower() in (".h5", ".hdf5"):
+            raise BadInput(
+                f"The store {path} was opened.", "This version has no HDF5 container.", "Use a name like `x.zarr`."
+            )
+        store = cls(real, mode)
+        if mode == "a":
+            store._prepare_to_write()
+        elif not store._container.exists():
+            raise NotFound(f"The store {path} was opened.", "It does not exist.", "Run `cuebank extract` to make it.")
+        return store
+
+    def _prepare_to_write(self) -> None:
+        if not self.path.parent.is_dir():
+            raise NotFound(
+                f"A store was to be made at {self.path}.", "The folder around it does not exist.", "Make it first."
+            )
+        if not self._container.exists():
+            self._container.create()
+            self._container.exists()
+        if self.path.stat().st_dev != self.path.parent.stat().st_dev:
+            raise BadInput(
+                f"The store {self.path} was opened for writing.",
+                "It is on another file system than the folder around it, so nothing can be renamed into it.",
+                "Put the store into a subfolder of the mounted file system.",
+            )
+        clean(self.path)
+
+    def _area(self) -> WritingArea:
+        if self._mode != "a":
+            raise BadInput(
+                f"Something was to be written to {self.path}.", "It is open for reading.", 'Open it with mode "a".'
+            )
+        if self._writing is None:
+            self._writing = WritingArea(self.path)
+        if not self._writing.mine:
+            raise BadInput(
+                f"Something was to be written to {self.path}.",
+                "The store was opened by another process, of which this one is a fork.",
+                "Open the store again in this process.",
+            )
+        return self._writing
+
+    def __enter__(self) -> FeatureStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop what is pending and leave the writing area. Arrays that were read stay valid."""
+        with self._lock:
+            for segments in self._pending.values():
+                for segment in segments:
+                    segment.writer.discard()
+            self._pending = {}
+            if self._writing is not None:
+                self._writing.close()
+                self._writing = None
+
+    # Feature sets
+
+    def feature_sets(self) -> list[str]:
+        """Return the names of all feature sets, sorted."""
+        return self._container.feature_sets()
+
+    def spec(self, feature_set: str) -> FeatureSpec:
+        """Return the description of a feature set.
+
+        Raises:
+            NotFound: with the nearest names.
+            Corrupt: if it is damaged.
+        """
+        return self._committed(feature_set).spec
+
+    def create(self, spec: FeatureSpec) -> None:
+        """Make a feature set; nothing happens if it exists with the same fingerprint.
+
+        Raises:
+            Conflict: if it exists with another fingerprint, with a line for each field that differs.
+        """
+        if spec.kind == "text":
+            raise BadInput(f"Feature set `{spec.name}` was to be made.", "Its kind is text.", "Use numeric or label.")
+        area = self._area  # says so if the store is read-only, even if there is nothing to do
+        area()
+        if self._container.add_feature_set(spec):
+            return
+        there = self.spec(spec.name)
+        if there.fingerprint != spec.fingerprint:
+            lines = "\n".join(f"  {line}" for line in there.difference(spec))
+            raise Conflict(
+                f"Feature set `{spec.name}` was to be written to {self.path}.",
+                f"It exists with another recipe (stored -> asked for):\n{lines}\n",
+                "Choose another store or weights tag, or make the recipes equal.",
+            )
+
+    def _committed(self, feature_set: str) -> CommittedSet:
+        found = self._sets.get(feature_set)
+        if found is None:
+            if not self._container.has(feature_set):
+                raise NotFound(
+                    f"No feature set `{feature_set}` in {self.path}.",
+                    nearest(feature_set, self.feature_sets()),
+                    "Run `cuebank store info` to see what there is.",
+                )
+            found = CommittedSet(self._container, self._container.spec(feature_set), self._budget)
+            found = self._sets.setdefault(feature_set, found)
+        return found
+
+    def refresh(self) -> None:
+        """See what others have committed since; done lazily, at the next look at each feature set."""
+        for committed in list(self._sets.values()):
+            committed.refresh()
+
+    # Reading
+
+    def series(self, feature_set: str) -> SeriesList:
+        """Return all committed series, the newest of each key, in order of commit.
+
+        Returns:
+            A sequence of items with `.clip_id`, `.entity_id` and `.rows`, made one by one as they are asked for.
+        """
+        return self._committed(feature_set).series()
+
+    def read(
+        self,
+        feature_set: str,
+        clip_id: str,
+        entity_id: str | None = None,
+        start_s: float | None = None,
+        stop_s: float | None = None,
+        out: np.ndarray | None = None,
+    ) -> Series:
+        """Return the rows of a series with `start_s <= time < stop_s`.
+
+        Args:
+            feature_set: name.
+            clip_id: clip.
+            entity_id: entity, None for the whole clip.
+            start_s: seconds from the clip's start; None: from the first row.
+            stop_s: likewise; None: to the last row.
+            out: (>= T, D) buffer of the stored or a wider type, into which the values are copied.
+
+        Returns:
+            `.values` (T, D), `.times` (T,), `.valid` (T,): read-only views of the mapped files; with `out`, `.values`
+            is `out[:T]`.
+
+        Raises:
+            NotFound: if there is no such series.
+            BadInput: if the range is reversed or `out` is too small or of another type.
+            Corrupt: if the stored rows do not agree with their checksum.
+        """
+        series = self._committed(feature_set).read(clip_id, entity_id)
+        if start_s is not None or stop_s is not None:
+            series = cut_series(series, start_s, stop_s)
+        if out is not None:
+            series = Series(copy_values(series.values, out), series.times, series.valid)
+        return series
+
+    def missing(self, feature_set: str, keys: Iterable[tuple[str, str | None]]) -> list[Key]:
+        """Return those keys of which there is no committed series, in their order; failures count as missing."""
+        wanted = [Key(*key) for key in keys]
+        there = self._committed(feature_set).index.has_series(wanted)
+        return [key for key, found in zip(wanted, there, strict=True) if not found]
+
+    def failures(self, feature_set: str) -> list[Failure]:
+        """Return the keys that have no series, only a recorded failure, each with its newest reason."""
+        places = self._committed(feature_set).index.failed_places()
+        return [Failure(*segment.key(position), segment.reason(position)) for segment, position in places]
+
+    def coverage(self) -> dict[str, Coverage]:
+        """Return for each feature set how many series, clips and rows are committed, and how many keys failed."""
+        return {name: self._coverage(name) for name in self.feature_sets()}
+
+    def _coverage(self, feature_set: str) -> Coverage:
+        index = self._committed(feature_set).index
+        return Coverage(index.series_count, index.clip_count(), index.row_count(), index.failed_count)
+
+    def info(self) -> dict[str, Any]:
+        """Return what `cuebank store info --json` prints: format, feature sets with their sizes, clips version."""
+        from .info import store_info
+
+        return store_info(self)
+
+    # Writing
+
+    def write(self, feature_set: str, clip_id: str, entity_id: str | None, values: Any, times: Any, valid: Any) -> None:
+        """Add a series; it becomes visible and durable with `commit`. A key that exists is replaced then.
+
+        Args:
+            feature_set: name; made with `create` before.
+            clip_id: clip.
+            entity_id: entity, None for the whole clip.
+            values: (T, D) numbers, converted to the stored type; T may be 0.
+            times: (T,) seconds from the clip's start, finite, never decreasing.
+            valid: (T,) booleans; where False, the values are not stored.
+
+        Raises:
+            NotFound: if there is no such feature set.
+            BadInput: if the arrays do not fit, or the stored type cannot hold a valid value.
+        """
+        key, spec = encode_key(clip_id, entity_id), self.spec(feature_set)
+        where = f"Series {(clip_id, entity_id)!r} of feature set `{feature_set}`"
+        series = check_series(where, spec.dim, np.dtype(spec.dtype), values, times, valid)
+        with self._lock:
+            pending = self._pending_segment(spec)
+            if key in pending.series:  # the later one wins: it goes into a newer segment
+                pending = self._new_pending(spec)
+            with self._unless_failed():
+                pending.add(key, series)
+
+    def record_failure(self, feature_set: str, clip_id: str, entity_id: str | None, reason: str) -> None:
+        """Note that a series could not be made, and why. It never hides a series of the same key."""
+        key = encode_key(clip_id, entity_id)
+        with self._lock:
+            self._pending_segment(self.spec(feature_set)).add_failure(key, reason)
+
+    @property
+    def pending_series(self) -> int:
+        """Number of series and failures that wait for `commit`."""
+        return sum(len(s.series) + len(s.failures) for segments in self._pending.values() for s in segments)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes of rows that wait for `commit`; they are on the disk already, in the writing area."""
+        return sum(segment.bytes for segments in self._pending.values() for segment in segments)
+
+    def commit(self) -> None:
+        """Make everything pending durable and visible; return when it is. Nothing pending: nothing happens.
+
+        Each feature set becomes visible in one step of its own.
+
+        Raises:
+            OSError: if the disk failed. Nothing more can be written through this object then: what is committed
+                stays, the rest must be written again through a new one.
+        """
+        with self._lock, self._unless_failed():
+            for name in list(self._pending):
+                spec = self.spec(name)
+                for segment in self._pending[name]:
+                    segment.finish(spec.fingerprint)
+            for name in list(self._pending):
+                while self._pending[name]:
+                    self._container.publish_segment(self.spec(name), self._pending[name][0].writer)
+                    self._pending[name].pop(0)
+                del self._pending[name]
+                self._committed(name).refresh()
+
+    def _pending_segment(self, spec: FeatureSpec) -> PendingSegment:
+        segments = self._pending.get(spec.name)
+        return segments[-1] if segments else self._new_pending(spec)
+
+    @contextmanager
+    def _unless_failed(self) -> Iterator[None]:
+        """Refuse to go on after a failed write: what the kernel could not write, a second fsync does not report."""
+        if self._failed_write is not None:
+            raise self._failed_write
+        try:
+            yield
+        except OSError as error:
+            self._failed_write = error
+            raise
+
+    def _new_pending(self, spec: FeatureSpec) -> PendingSegment:
+        self._area()
+        with self._unless_failed():
+            segment = PendingSegment(self._container.new_segment(spec))
+            self._pending.setdefault(spec.name, []).append(segment)
+            return segment
+
+    # The clips table
+
+    def write_clips(self, table: ClipsTable) -> str:
+        """Keep a clips table as an immutable version and return its id; the newest version's equal is not rewritten."""
+        return write_clips(self._container, self._area(), table)
+
+    def clips(self, version: str | None = None) -> ClipsTable:
+        """Return a version of the clips table, the newest if none is named.
+
+        Raises:
+            NotFound: if there is none.
+            Corrupt: if it is damaged.
+        """
+        return read_clips(self._container, version)

@@ -1,0 +1,230 @@
+"""Many runs of one head at once: folds and seeds as one batched program.
+
+The parameters of S heads are rows of one matrix, so that a step is a handful of batched products, one clipping and one AdamW.
+Each run keeps its own data, order, dropout, step count and selection, and ends as if it had trained alone (up to the rounding of
+batched against single products). Runs stand in order of their number of steps: those with a step left are always the first k rows,
+and a run that stopped early is taken out; nothing is computed and masked away.
+
+S is runs, B rows per step, D columns of one input.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+import torch
+from torch import Tensor, nn
+
+from .adamw import RowAdamW
+from .heads._base import Head
+from .loop import OnEpoch, finish_epoch, loss_of
+from .runs import Draws, Outcome, Run, Selection, TrainConfig
+
+# Parameters of all heads of one program: beyond it they leave the cache, and batching stops paying.
+PARAMETERS_AT_ONCE = 600_000
+# Rows gathered at once, in bytes: large enough to hide the call, small enough to stay near the processor.
+GATHER_BYTES = 4 << 20
+CLIP_EPS = 1e-6  # as torch.nn.utils.clip_grad_norm_ has it
+
+
+def train_fused(
+    heads: Sequence[Head],
+    runs: Sequence[Run],
+    config: TrainConfig,
+    device: str = "cpu",
+    on_epoch: OnEpoch | None = None,
+) -> list[Outcome]:
+    """Train one head per run, all of the same build and `stackable`.
+
+    Args:
+        heads: as initialised; they are changed.
+        runs: one for each head.
+        config: how to train all of them.
+        device: torch's name of where to compute.
+        on_epoch: called after each epoch of each run.
+
+    Returns:
+        One outcome for each run, in the order of `runs`.
+
+    Raises:
+        BadInput: if a loss or outputs become NaN or infinite.
+    """
+    size = max(1, PARAMETERS_AT_ONCE // sum(p.numel() for p in heads[0].parameters()))
+    done: dict[int, Outcome] = {}
+    # Equal batch sizes only: a run with fewer rows than a batch has smaller steps than the others.
+    by_batch = sorted(range(len(runs)), key=lambda i: runs[i].batch_size(config))
+    for _, alike in groupby(by_batch, key=lambda i: runs[i].batch_size(config)):
+        members = sorted(alike, key=lambda i: -runs[i].steps(config))
+        for start in range(0, len(members), size):
+            some = members[start : start + size]
+            program = _Program([heads[i] for i in some], [runs[i] for i in some], config, device)
+            done.update(zip(some, program.train(on_epoch), strict=True))
+    return [done[i] for i in range(len(runs))]
+
+
+class _Stack:
+    """The parameters of S equal heads as rows of one matrix, and the modules that see them.
+
+    The heads' own parameters become views of their rows, so that each head can be evaluated and saved by itself at any time.
+    """
+
+    def __init__(self, heads: Sequence[Head]) -> None:
+        self.heads = list(heads)
+        self.shapes = [(name, tuple(p.shape)) for name, p in heads[0].named_parameters()]
+        self.values = heads[0].state_dict()[self.shapes[0][0]].new_empty(
+            len(heads), sum(torch.Size(shape).numel() for _, shape in self.shapes)
+        )
+        for i, head in enumerate(heads):
+            for parameter, view in zip(head.parameters(), self._views(self.values), strict=True):
+                view[i].copy_(parameter.detach())
+        self._bind(self.values)
+
+    def _bind(self, values: Tensor) -> None:
+        self.values, self.grads = values, torch.zeros_like(values)  # both (S, P)
+        self.grad_views = self._views(self.grads)
+        self._modules: dict[int, Head] = {}
+        for i, head in enumerate(self.heads):
+            for parameter, view in zip(head.parameters(), self._views(values), strict=True):
+                parameter.data = view[i]
+
+    def _views(self, matrix: Tensor) -> list[Tensor]:
+        """Return each parameter of all rows, (S, *shape).
+
+        Weights (out, in) lie in memory as (in, out): a batched product then writes their gradient in the order of memory,
+        where transposing it would take longer than the product.
+        """
+        sizes = [torch.Size(shape).numel() for _, shape in self.shapes]
+        return [
+            part.unflatten(1, shape[::-1]).transpose(1, 2) if len(shape) == 2 else part
+            for part, (_, shape) in zip(matrix.split(sizes, dim=1), self.shapes, strict=True)
+        ]
+
+    def module(self, count: int) -> Head:
+        """Return one module that computes the first `count` heads."""
+        if count not in self._modules:
+            module = copy.deepcopy(self.heads[0])
+            for (name, _), view in zip(self.shapes, self._views(self.values[:count]), strict=True):
+                owner, _, leaf = name.rpartition(".")
+                setattr(module.get_submodule(owner), leaf, nn.Parameter(view))
+            self._modules[count] = module.train()
+        return self._modules[count]
+
+    def keep(self, rows: list[int]) -> None:
+        """Go on with some of the heads only; the others' parameters stay as they are."""
+        self.heads = [self.heads[i] for i in rows]
+        self._bind(self.values[rows].clone())
+
+
+class _Program:
+    """Runs with equal batch sizes, in order of falling numbers of steps, trained together."""
+
+    def __init__(self, heads: Sequence[Head], runs: Sequence[Run], config: TrainConfig, device: str) -> None:
+        self.config, self.device = config, torch.device(device)
+        self.criterion = config.criterion()
+        self.stack = _Stack([head.to(self.device) for head in heads])
+        self.optimizer = RowAdamW(self.stack.values, self.stack.grads, config.lr, config.weight_decay)
+        self.runs = list(runs)
+        on_device: dict[int, Tensor] = {}  # what runs share is moved once
+
+        def moved(values: Tensor) -> Tensor:
+            return on_device.setdefault(id(values), values.to(self.device))
+
+        self.features = [{role: moved(values) for role, values in run.features.items()} for run in runs]
+        self.labels = [moved(run.labels) for run in runs]
+        self.draws = [Draws(run, config, head.dropout_sites()) for run, head in zip(runs, heads, strict=True)]
+        self.selections = [Selection(config) for _ in runs]
+        self.outcomes = [Outcome(run.name) for run in runs]
+
+    def train(self, on_epoch: OnEpoch | None) -> list[Outcome]:
+        """Train until every run has ended; return the outcomes in the order of the runs given."""
+        results = list(self.outcomes)
+        for epoch in range(1, self.config.epochs + 1):
+            losses = self._epoch(epoch)
+            self.optimizer.lr *= self.config.lr_decay
+            for i, run in enumerate(self.runs):
+                finish_epoch(
+                    self.outcomes[i],
+                    self.selections[i],
+                    self.stack.heads[i],
+                    run,
+                    self.features[i],
+                    epoch,
+                    losses[i, : run.steps(self.config)],
+                    self.config,
+                    on_epoch,
+                )
+            going = [i for i, selection in enumerate(self.selections) if not selection.stop]
+            if not going:
+                break
+            if len(going) < len(self.runs):
+                self._keep(going)
+        return results
+
+    def _keep(self, rows: list[int]) -> None:
+        self.stack.keep(rows)
+        self.optimizer.keep(rows, self.stack.values, self.stack.grads)
+        for name in ("runs", "features", "labels", "draws", "selections", "outcomes"):
+            setattr(self, name, [getattr(self, name)[i] for i in rows])
+
+    def _epoch(self, epoch: int) -> Tensor:
+        """Take one epoch's steps; return the loss of each step, (S, steps), nan where a run has no step."""
+        steps = [run.steps(self.config) for run in self.runs]
+        size, dtype = self.runs[0].batch_size(self.config), self.stack.values.dtype
+        orders = [draw.order(epoch).to(self.device) for draw in self.draws]  # each (steps of the run, B)
+        dropped = self._stacked_masks([draw.dropout(dtype) for draw in self.draws], steps[0])
+        losses = torch.full((len(self.runs), steps[0]), torch.nan, dtype=dtype, device=self.device)
+        row_bytes = sum(values.shape[1] * values.element_size() for values in self.features[0].values())
+        chunk = max(1, GATHER_BYTES // (row_bytes * size * len(self.runs)))
+        for start in range(0, steps[0], chunk):
+            stop = min(start + chunk, steps[0])
+            inputs, labels = self._gather(orders, start, stop)
+            for step in range(start, stop):
+                count = sum(step < some for some in steps)
+                losses[:count, step] = self._step(
+                    count,
+                    {role: values[:count, step - start] for role, values in inputs.items()},
+                    labels[:count, step - start],
+                    {site: mask[:count, step] for site, mask in dropped.items()},
+                )
+        return losses
+
+    def _stacked_masks(self, masks: list[dict[str, Tensor]], steps: int) -> dict[str, Tensor]:
+        """Return site -> (S, steps, B, width)."""
+        stacked = {}
+        for site, first in masks[0].items():
+            stacked[site] = first.new_zeros((len(masks), steps, *first.shape[1:]))
+            for into, one in zip(stacked[site], masks, strict=True):
+                into[: one[site].shape[0]] = one[site]
+        return {site: mask.to(self.device) for site, mask in stacked.items()}
+
+    def _gather(self, orders: list[Tensor], start: int, stop: int) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the features (S, steps, B, D) by role and labels (S, steps, B) of some steps, each run from its own rows."""
+
+        def picked(of: Callable[[int], Tensor]) -> Tensor:
+            shape = len(orders), stop - start, orders[0].shape[1], *of(0).shape[1:]
+            into = torch.empty(shape, dtype=of(0).dtype, device=self.device)
+            for i, order in enumerate(orders):
+                rows = order[start:stop].flatten()
+                if rows.numel():
+                    torch.index_select(of(i), 0, rows, out=into[i].flatten(0, 1)[: rows.numel()])
+            return into
+
+        features = {role: picked(lambda i, role=role: self.features[i][role]) for role in self.features[0]}
+        return features, picked(lambda i: self.labels[i])
+
+    def _step(self, count: int, inputs: dict[str, Tensor], labels: Tensor, dropped: dict[str, Tensor]) -> Tensor:
+        """Update the first `count` heads on one batch each; return their losses, (count,)."""
+        module = self.stack.module(count)
+        losses = loss_of(self.criterion, module(inputs, dropout=dropped), labels)
+        gradients = torch.autograd.grad(losses.sum(), tuple(module.parameters()))
+        with torch.no_grad():
+            for view, grad in zip(self.stack.grad_views, gradients, strict=True):
+                view[:count].copy_(grad)
+            grads = self.stack.grads[:count]
+            if self.config.clip_norm:
+                norms = torch.linalg.vector_norm(grads, dim=1, keepdim=True)
+                grads.mul_((self.config.clip_norm / (norms + CLIP_EPS)).clamp(max=1.0))
+            self.optimizer.step(count)
+        return losses.detach()

@@ -1,0 +1,143 @@
+"""The training loop to read: one head, one run, plain torch. `fused` does the same for many runs at once.
+
+AdamW, gradient-norm clipping, one order of visits and one set of dropout masks per epoch, selection on the validation rows.
+Features are arrays in memory; there is no data loader and no worker.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .heads._base import Head
+from .losses import Loss
+from .metrics import Metric
+from .runs import Draws, Outcome, Run, Selection, TrainConfig, check_finite
+
+# Called after each epoch with the run, the epoch (from 1) and the outputs for its validation rows (M, outputs).
+OnEpoch = Callable[[Run, int, Tensor], None]
+EVALUATION_ROWS = 4096  # per forward; bounds memory, changes no result
+
+
+def train_alone(
+    head: Head, run: Run, config: TrainConfig, device: str = "cpu", on_epoch: OnEpoch | None = None
+) -> Outcome:
+    """Train one head.
+
+    Args:
+        head: as initialised; it is changed.
+        run: rows, features and draws.
+        config: how to train.
+        device: torch's name of where to compute.
+        on_epoch: called after each epoch.
+
+    Raises:
+        BadInput: if the loss or the outputs become NaN or infinite.
+    """
+    head.to(device)
+    features = {role: values.to(device) for role, values in run.features.items()}
+    labels, criterion = run.labels.to(device), config.criterion()
+    dtype = next(head.parameters()).dtype
+    draws = Draws(run, config, head.dropout_sites())
+    optimizer = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    selection, outcome = Selection(config), Outcome(run.name)
+    with torch.random.fork_rng():  # for heads that draw from torch's global generator
+        torch.manual_seed(run.entropy("global"))
+        for epoch in range(1, config.epochs + 1):
+            head.train()
+            order = draws.order(epoch).to(device)  # (steps, B)
+            dropped = {site: mask.to(device) for site, mask in draws.dropout(dtype).items()}
+            losses = []
+            for step, rows in enumerate(order):
+                outputs = head(
+                    {role: values[rows] for role, values in features.items()},
+                    dropout={site: mask[step] for site, mask in dropped.items()},
+                )  # (B, outputs)
+                value = loss_of(criterion, outputs, labels[rows])
+                optimizer.zero_grad()
+                value.backward()
+                if config.clip_norm:
+                    torch.nn.utils.clip_grad_norm_(head.parameters(), config.clip_norm)
+                optimizer.step()
+                losses.append(value.detach())
+            for group in optimizer.param_groups:
+                group["lr"] *= config.lr_decay
+            finish_epoch(outcome, selection, head, run, features, epoch, torch.stack(losses), config, on_epoch)
+            if selection.stop:
+                break
+    return outcome
+
+
+def loss_of(criterion: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of outputs (…, B, outputs) against labels (…, B): (…)."""
+    return criterion(outputs.squeeze(-1) if criterion.kind == "regression" else outputs, labels)
+
+
+def evaluate(head: Head, features: Mapping[str, Tensor], rows: npt.NDArray[np.int64]) -> Tensor:
+    """Return the head's outputs for some rows, without dropout: (len(rows), outputs), on the CPU."""
+    head.eval()
+    picked = torch.from_numpy(rows).to(next(iter(features.values())).device)
+    with torch.no_grad():
+        parts = [
+            head({role: values[some] for role, values in features.items()}) for some in picked.split(EVALUATION_ROWS)
+        ]
+    return torch.cat(parts).cpu()
+
+
+def decide(outputs: Tensor, kind: str) -> npt.NDArray[Any]:
+    """Return predictions (N,): the output itself for `regression`, the class of the largest one for `classes`."""
+    return (outputs.squeeze(-1) if kind == "regression" else outputs.argmax(-1)).numpy()
+
+
+def score_of(metric: Metric, outputs: Tensor, labels: Tensor) -> float:
+    """Return the metric of outputs (N, outputs) against labels (N,)."""
+    return float(metric(decide(outputs, metric.kind), labels.numpy()))
+
+
+def finish_epoch(
+    outcome: Outcome,
+    selection: Selection,
+    head: Head,
+    run: Run,
+    features: Mapping[str, Tensor],
+    epoch: int,
+    losses: Tensor,
+    config: TrainConfig,
+    on_epoch: OnEpoch | None,
+) -> None:
+    """Score the validation rows, note the epoch, and keep the head's state if it is the best so far.
+
+    Args:
+        outcome, selection: of the run; both are changed.
+        head: after the epoch's last step.
+        run: for its rows and labels.
+        features: role -> (N, D) on the head's device.
+        epoch: counted from 1.
+        losses: of the epoch's steps, (steps,).
+        config: for the loss.
+        on_epoch: called with the validation outputs.
+    """
+    check_finite(losses, run.name, epoch, config)
+    outputs, labels = evaluate(head, features, run.validation), run.labels[torch.from_numpy(run.validation)]
+    check_finite(outputs, run.name, epoch, config)
+    score = score_of(selection.metric, outputs, labels)
+    outcome.batch_losses += losses.tolist()
+    outcome.curves["train_loss"].append(float(losses.mean()))
+    outcome.curves["validation_loss"].append(float(loss_of(config.criterion(), outputs, labels)))
+    outcome.curves["validation_score"].append(score)
+    improved = selection.update(epoch, score)
+    outcome.best_epoch = selection.epoch
+    ends = selection.stop or epoch == config.epochs
+    if improved or (ends and selection.epoch == 0):
+        outcome.best_score = score
+        outcome.state = {
+            name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, value in head.state_dict().items()
+        }
+    if on_epoch is not None:
+        on_epoch(run, epoch, outputs)
