@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -54,6 +54,10 @@ class Card:
     default: bool = False
     tiny: bool = False
     notes: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields as plain JSON values."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def _read_torch(path: Path, asked: str, zipped: bool) -> Any:
             # Mapped, the optimiser's state (two thirds of a published file) is never read.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        wanted = re.findall(r"GLOBAL (\S+) was not an allowed", str(error))
+        wanted = re.findall(r"GLOBAL (\S+) (?:was not|whose module)", str(error))
         if not wanted and "nsupported" not in str(error):
             raise _damaged(asked, error) from error
         named = f"It asks for `{wanted[0]}`" if wanted else "It has instructions that plain weights do not need"

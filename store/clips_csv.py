@@ -113,21 +113,20 @@ def _check_header(line: int, header: list[str], problems: _Problems) -> None:
             problems.add(line, f"column {i + 1} has no name")
         elif name in header[:i]:
             problems.add(line, f"the column `{name}` is there twice")
-        elif name not in COLUMNS and (meant := _near_miss(name)):
+        elif name not in COLUMNS and (meant := _near_miss(name, header)):
             problems.add(line, f"unknown column {name!r}; did you mean `{meant}`?")
 
 
-def _near_miss(name: str) -> str | None:
+def _near_miss(name: str, header: list[str]) -> str | None:
     """Return the known column that a label column's name looks like by mistake, if any."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    if plain in _ALIASES:
-        return _ALIASES[plain]
     known = {column.replace("_", ""): column for column in COLUMNS}
     if plain in known:
         return known[plain]
     # `end` is too short to guess at: `trend` and `bend` may well be labels.
     close = difflib.get_close_matches(plain, [word for word in known if len(word) > 3], n=1, cutoff=0.85)
-    return known[close[0]] if close else None
+    meant = _ALIASES.get(plain) or (known[close[0]] if close else None)
+    return None if meant in header else meant  # beside the true column, a similar one is a label
 
 
 def _check_width(line: int, row: list[str], header: list[str], problems: _Problems) -> bool:
@@ -137,7 +136,7 @@ def _check_width(line: int, row: list[str], header: list[str], problems: _Proble
 
 
 def _label_kind(cells: list[tuple[int, str]]) -> str:
-    """Return `number` if most cells that are not blank look like numbers (NaN and inf do: they are told apart later)."""
+    """Return `number` if most cells that are not blank look like numbers; NaN and inf do, and are refused later."""
     filled = [cell for _, cell in cells if cell.strip()]
     numbers = sum(bool(_NUMBER.fullmatch(cell) or _NOT_FINITE.fullmatch(cell)) for cell in filled)
     return "number" if 2 * numbers > len(filled) else "text"

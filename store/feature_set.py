@@ -6,8 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-from .containers.zarr import ZarrContainer
-from .containers.zarr_segment import generation
+from .containers.base import Container
 from .errors import Corrupt, NotFound, nearest
 from .files import corrupt
 from .index import KeyIndex
@@ -67,7 +66,7 @@ class CommittedSet:
         budget: shared by all feature sets of the store.
     """
 
-    def __init__(self, container: ZarrContainer, spec: FeatureSpec, budget: MapBudget) -> None:
+    def __init__(self, container: Container, spec: FeatureSpec, budget: MapBudget) -> None:
         self.spec = spec
         self.broken: dict[str, Corrupt] = {}
         self._container = container
@@ -101,14 +100,14 @@ class CommittedSet:
             try:
                 segments[name] = self._segments.get(name) or self._open(name)
             except Corrupt as error:
-                if (self._container.segments_folder(self.spec.name) / name).is_dir():
+                if self._container.has_segment(self.spec.name, name):
                     self.broken[name] = error  # else it was removed while we looked
         self._segments = segments
         self._index = KeyIndex(list(segments.values()))
         return self._index
 
     def _open(self, name: str) -> Segment:
-        return Segment(self._container.open_segment(self.spec, name), (generation(name) or 0, name))
+        return Segment(self._container.open_segment(self.spec, name))
 
     def series(self) -> SeriesList:
         """Return all committed series."""

@@ -7,24 +7,21 @@ segments at a time; see FORMAT.md for what lies on the disk.
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .containers.zarr import ZarrContainer
-from .containers.zarr_clips import read_clips, write_clips
+from .containers import container_at
 from .errors import BadInput, Conflict, NotFound, nearest
 from .feature_set import CommittedSet, MapBudget, SeriesList
 from .keys import Key, encode_key
 from .recipe import FeatureSpec
-from .segments import PendingSegment
 from .series import Coverage, Failure, Series, check_series, copy_values, cut_series
-from .writing_area import WritingArea, clean
+from .writer import StoreWriter
+from .writing_area import clean
 
 if TYPE_CHECKING:
     from .clips_table import ClipsTable
@@ -50,14 +47,10 @@ class FeatureStore:
 
     def __init__(self, path: Path, mode: str) -> None:
         self.path = path
-        self._mode = mode
-        self._writing: WritingArea | None = None
-        self._container = ZarrContainer(path, self._area)
+        self._writer = StoreWriter(path, writable=mode == "a")
+        self._container = container_at(path, self._writer.area)
         self._sets: dict[str, CommittedSet] = {}
         self._budget = MapBudget()
-        self._pending: dict[str, list[PendingSegment]] = {}
-        self._failed_write: Exception | None = None
-        self._lock = threading.RLock()
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], mode: str = "r") -> FeatureStore:
@@ -76,10 +69,6 @@ class FeatureStore:
         if mode not in ("r", "a"):
             raise BadInput("A store was opened.", f"The mode is {mode!r}.", "Use `r` to read or `a` to write.")
         real = Path(os.path.realpath(path))
-        if real.suffix.lower() in (".h5", ".hdf5"):
-            raise BadInput(
-                f"The store {path} was opened.", "This version has no HDF5 container.", "Use a name like `x.zarr`."
-            )
         store = cls(real, mode)
         if mode == "a":
             store._prepare_to_write()
@@ -103,21 +92,6 @@ class FeatureStore:
             )
         clean(self.path)
 
-    def _area(self) -> WritingArea:
-        if self._mode != "a":
-            raise BadInput(
-                f"Something was to be written to {self.path}.", "It is open for reading.", 'Open it with mode "a".'
-            )
-        if self._writing is None:
-            self._writing = WritingArea(self.path)
-        if not self._writing.mine:
-            raise BadInput(
-                f"Something was to be written to {self.path}.",
-                "The store was opened by another process, of which this one is a fork.",
-                "Open the store again in this process.",
-            )
-        return self._writing
-
     def __enter__(self) -> FeatureStore:
         return self
 
@@ -128,14 +102,7 @@ class FeatureStore:
 
     def close(self) -> None:
         """Drop what is pending and leave the writing area. Arrays that were read stay valid."""
-        with self._lock:
-            for segments in self._pending.values():
-                for segment in segments:
-                    segment.writer.discard()
-            self._pending = {}
-            if self._writing is not None:
-                self._writing.close()
-                self._writing = None
+        self._writer.close()
 
     # Feature sets
 
@@ -160,8 +127,7 @@ class FeatureStore:
         """
         if spec.kind == "text":
             raise BadInput(f"Feature set `{spec.name}` was to be made.", "Its kind is text.", "Use numeric or label.")
-        area = self._area  # says so if the store is read-only, even if there is nothing to do
-        area()
+        self._writer.area()  # says so if the store is read-only, even if there is nothing to do
         if self._container.add_feature_set(spec):
             return
         there = self.spec(spec.name)
@@ -281,28 +247,22 @@ class FeatureStore:
         key, spec = encode_key(clip_id, entity_id), self.spec(feature_set)
         where = f"Series {(clip_id, entity_id)!r} of feature set `{feature_set}`"
         series = check_series(where, spec.dim, np.dtype(spec.dtype), values, times, valid)
-        with self._lock:
-            pending = self._pending_segment(spec)
-            if key in pending.series:  # the later one wins: it goes into a newer segment
-                pending = self._new_pending(spec)
-            with self._unless_failed():
-                pending.add(key, series)
+        self._writer.add(self._container, spec, key, series)
 
     def record_failure(self, feature_set: str, clip_id: str, entity_id: str | None, reason: str) -> None:
         """Note that a series could not be made, and why. It never hides a series of the same key."""
         key = encode_key(clip_id, entity_id)
-        with self._lock:
-            self._pending_segment(self.spec(feature_set)).add_failure(key, reason)
+        self._writer.add_failure(self._container, self.spec(feature_set), key, reason)
 
     @property
     def pending_series(self) -> int:
         """Number of series and failures that wait for `commit`."""
-        return sum(len(s.series) + len(s.failures) for segments in self._pending.values() for s in segments)
+        return self._writer.series
 
     @property
     def pending_bytes(self) -> int:
         """Bytes of rows that wait for `commit`; they are on the disk already, in the writing area."""
-        return sum(segment.bytes for segments in self._pending.values() for segment in segments)
+        return self._writer.bytes
 
     def commit(self) -> None:
         """Make everything pending durable and visible; return when it is. Nothing pending: nothing happens.
@@ -310,48 +270,20 @@ class FeatureStore:
         Each feature set becomes visible in one step of its own.
 
         Raises:
-            OSError: if the disk failed. Nothing more can be written through this object then: what is committed
-                stays, the rest must be written again through a new one.
+            OSError: if the disk failed. Nothing more can be committed by this object then: what is committed stays,
+                the rest must be written again through a new one.
         """
-        with self._lock, self._unless_failed():
-            for name in list(self._pending):
-                spec = self.spec(name)
-                for segment in self._pending[name]:
-                    segment.finish(spec.fingerprint)
-            for name in list(self._pending):
-                while self._pending[name]:
-                    self._container.publish_segment(self.spec(name), self._pending[name][0].writer)
-                    self._pending[name].pop(0)
-                del self._pending[name]
-                self._committed(name).refresh()
-
-    def _pending_segment(self, spec: FeatureSpec) -> PendingSegment:
-        segments = self._pending.get(spec.name)
-        return segments[-1] if segments else self._new_pending(spec)
-
-    @contextmanager
-    def _unless_failed(self) -> Iterator[None]:
-        """Refuse to go on after a failed write: what the kernel could not write, a second fsync does not report."""
-        if self._failed_write is not None:
-            raise self._failed_write
         try:
-            yield
-        except OSError as error:
-            self._failed_write = error
-            raise
-
-    def _new_pending(self, spec: FeatureSpec) -> PendingSegment:
-        self._area()
-        with self._unless_failed():
-            segment = PendingSegment(self._container.new_segment(spec))
-            self._pending.setdefault(spec.name, []).append(segment)
-            return segment
+            self._writer.commit()
+        finally:
+            self.refresh()
 
     # The clips table
 
     def write_clips(self, table: ClipsTable) -> str:
         """Keep a clips table as an immutable version and return its id; the newest version's equal is not rewritten."""
-        return write_clips(self._container, self._area(), table)
+        self._writer.area()
+        return self._container.write_clips(table)
 
     def clips(self, version: str | None = None) -> ClipsTable:
         """Return a version of the clips table, the newest if none is named.
@@ -360,4 +292,15 @@ class FeatureStore:
             NotFound: if there is none.
             Corrupt: if it is damaged.
         """
-        return read_clips(self._container, version)
+        known = self._container.clips_versions()
+        if not known:
+            raise NotFound(
+                f"The clips table of {self.path} was asked for.", "It has none.", "Run `cuebank extract` with one."
+            )
+        if version is not None and version not in known:
+            raise NotFound(
+                f"Version `{version}` of the clips table was asked for.",
+                nearest(version, known),
+                "Ask for one that is there.",
+            )
+        return self._container.read_clips(version or known[-1])

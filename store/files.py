@@ -50,18 +50,18 @@ def crc32c(*parts: bytes | np.ndarray) -> int:
 
 def write_all(fd: int, data: bytes | np.ndarray) -> None:
     """Write all bytes at the descriptor's position; a short write is continued, an error is raised."""
-    view = memoryview(data.reshape(-1).view(np.uint8) if isinstance(data, np.ndarray) else data)
+    view = memoryview(data.reshape(-1).view(np.uint8).data if isinstance(data, np.ndarray) else data)
     while len(view):
         view = view[os.write(fd, view) :]
 
 
 def create_file(path: Path) -> int:
-    """Return a descriptor of a file that did not exist before."""
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
+    """Return a descriptor for writing a file that is empty now."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
 
 
-def write_new(path: Path, data: bytes | np.ndarray) -> None:
-    """Create a file with this content. It is not durable before `sync_tree` or `sync` has seen it."""
+def write_file(path: Path, data: bytes | np.ndarray) -> None:
+    """Create a file with this content, or replace it. It is not durable before `sync_tree` or `sync` has seen it."""
     fd = create_file(path)
     try:
         write_all(fd, data)
@@ -158,12 +158,26 @@ def map_bytes(path: Path, where: str, size: int) -> np.ndarray:
 
 
 def real_folders(folder: Path) -> list[str]:
-    """Return the sorted names of the folders in a folder; links do not count. Empty if it does not exist."""
+    """Return the sorted names of the folders in a folder; links do not count. Empty if it is no folder itself."""
+    if folder.is_symlink():
+        return []
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def folder_bytes(folder: Path) -> int:
+    """Return the sum of the sizes of all files below a folder; links are not followed."""
+    total = 0
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 (hot for many segments)
+            except FileNotFoundError:
+                continue  # removed while we looked
+    return total
 
 
 def render_json(document: Any) -> bytes:

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from .containers.zarr_clips import versions
-from .containers.zarr_metadata import FORMAT
 
 if TYPE_CHECKING:
     from .feature_store import FeatureStore
@@ -20,7 +15,7 @@ def store_info(store: FeatureStore) -> dict[str, Any]:
     index cannot be read (`cuebank store verify` says why).
     """
     container = store._container
-    clips = versions(container)
+    clips = container.clips_versions()
     sets = {}
     for name in store.feature_sets():
         committed = store._committed(name)
@@ -34,7 +29,7 @@ def store_info(store: FeatureStore) -> dict[str, Any]:
             "failed": cover.failed,
             "dim": spec.dim,
             "dtype": spec.dtype,
-            "bytes": folder_bytes(container.segments_folder(name).parent),
+            "bytes": container.size(name),
             "rate_hz": None if spec.timebase is None else float(spec.timebase.rate_hz),
             "timebase": None if spec.timebase is None else spec.timebase.to_json(),
             "fingerprint": spec.fingerprint,
@@ -42,16 +37,4 @@ def store_info(store: FeatureStore) -> dict[str, Any]:
             "broken_segments": len(committed.broken),
             "recipe": spec.recipe.to_json(),
         }
-    return {"format": FORMAT, "clips_version": clips[-1] if clips else None, "feature_sets": sets}
-
-
-def folder_bytes(folder: Path) -> int:
-    """Return the sum of the sizes of all files below a folder; links are not followed."""
-    total = 0
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            try:
-                total += os.lstat(os.path.join(parent, name)).st_size  # noqa: PTH118 (hot for many segments)
-            except FileNotFoundError:
-                continue  # removed while we looked
-    return total
+    return {"format": container.format, "clips_version": clips[-1] if clips else None, "feature_sets": sets}

@@ -111,9 +111,10 @@ def encode_key(clip_id: str, entity_id: str | None) -> tuple[bytes, bytes]:
 
 
 def hash_key(clip: bytes, entity: bytes) -> int:
-    """Return the 64-bit hash by which keys are found: BLAKE2b-64, little-endian, of length of clip_id, clip_id, entity_id.
+    """Return the 64-bit hash by which keys are found.
 
-    The length, as 8 bytes little-endian, keeps `("ab", "c")` apart from `("a", "bc")`.
+    It is BLAKE2b with 8 bytes of digest, read little-endian, over the length of clip_id, clip_id and entity_id. The
+    length, as 8 bytes little-endian, keeps `("ab", "c")` apart from `("a", "bc")`.
 
     Example:
         >>> hex(hash_key(b"clip", b""))

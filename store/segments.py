@@ -6,62 +6,41 @@ business of `containers`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
-
 import numpy as np
 
+from .containers.base import SegmentFile, SegmentWriter
 from .files import corrupt, crc32c
 from .keys import Key, hash_key
 from .series import Series
+from .texts import check_texts, pack_texts
 
 OK, FAILED = 0, 1
-
-
-class SegmentFile(Protocol):
-    """A committed segment in some container."""
-
-    where: str
-    series: int
-    rows: int
-
-    def index(self, name: str) -> bytes:
-        """Return the bytes of an index array, proven by its checksum, or raise Corrupt."""
-
-    def map_rows(self, name: str) -> np.ndarray:
-        """Return `values`, `times` or `valid` of all rows as a read-only view, or raise Corrupt."""
-
-
-class SegmentFileWriter(Protocol):
-    """A segment that is being written in some container."""
-
-    rows: int
-
-    def append(self, values: np.ndarray, times: np.ndarray, valid: np.ndarray) -> None:
-        """Add rows of one series."""
-
-    def finish(self, index: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
-        """Add the index and make everything durable."""
-
-    def discard(self) -> None:
-        """Give up."""
 
 
 class PendingSegment:
     """Series and failures that wait for the commit. Rows go to the disk at once; only the index is in memory."""
 
-    def __init__(self, writer: SegmentFileWriter) -> None:
+    def __init__(self, writer: SegmentWriter) -> None:
         self.writer = writer
         self.bytes = 0
-        self.series: dict[tuple[bytes, bytes], tuple[int, int]] = {}  # key -> (rows, crc32c), in order of writing
+        self.sealed = False  # once a commit has begun, even if it was interrupted, nothing more comes in
+        # Key -> (rows, crc32c, rows up to and including it), in order of writing. It alone says what is pending: an
+        # interrupted `add` may have left bytes in the files, which the next one overwrites.
+        self.series: dict[tuple[bytes, bytes], tuple[int, int, int]] = {}
         self.failures: dict[tuple[bytes, bytes], bytes] = {}
 
     def add(self, key: tuple[bytes, bytes], series: Series) -> None:
         """Append a checked series under a key that is not yet in this segment."""
-        self.writer.append(*series)
-        self.series[key] = len(series.values), crc32c(*series)
+        rows, count = self.rows, len(series.values)
+        self.writer.put(rows, series.values, series.times, series.valid)
+        self.series[key] = count, crc32c(*series), rows + count
         self.failures.pop(key, None)
         self.bytes += sum(array.nbytes for array in series)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows of all pending series."""
+        return next(reversed(self.series.values()))[2] if self.series else 0
 
     def add_failure(self, key: tuple[bytes, bytes], reason: str) -> None:
         """Record why a key has no series; a series that is there already stays."""
@@ -70,11 +49,12 @@ class PendingSegment:
 
     def finish(self, fingerprint: str) -> None:
         """Write the index and make everything durable, in the writing area still."""
+        self.sealed = True
         keys = [*self.series, *self.failures]
-        sizes = [*self.series.values(), *((0, 0) for _ in self.failures)]
+        sizes = [*self.series.values(), *((0, 0, 0) for _ in self.failures)]
         index = {
-            "row_size": np.array([rows for rows, _ in sizes], "<i8"),
-            "crc32c": np.array([crc for _, crc in sizes], "<u4"),
+            "row_size": np.array([rows for rows, _, _ in sizes], "<i8"),
+            "crc32c": np.array([crc for _, crc, _ in sizes], "<u4"),
             "status": np.array([OK] * len(self.series) + [FAILED] * len(self.failures), "u1"),
             "key_hash": np.array([hash_key(*key) for key in keys], "<u8"),
         }
@@ -85,32 +65,7 @@ class PendingSegment:
             ("reason", reasons),
         ):
             index[name], index[name + "_offsets"] = pack_texts(texts)
-        self.writer.finish(index, {"fingerprint": fingerprint})
-
-
-def pack_texts(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the texts one after the other, uint8, and their (n + 1) offsets, int64."""
-    offsets = np.zeros(len(texts) + 1, "<i8")
-    np.cumsum([len(text) for text in texts], out=offsets[1:])
-    return np.frombuffer(b"".join(texts), np.uint8), offsets
-
-
-def check_texts(data: bytes, offsets: np.ndarray, where: str) -> None:
-    """Check that offsets cut a byte string into valid UTF-8 texts.
-
-    Raises:
-        Corrupt: naming `where`, if they do not.
-    """
-    bytes_ = np.frombuffer(data, np.uint8)
-    if offsets[0] != 0 or offsets[-1] != len(data) or (offsets[1:] < offsets[:-1]).any():
-        raise corrupt(where, "Its offsets do not rise from 0 to the length of the text.")
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise corrupt(where, f"Its text is not UTF-8: {error.reason}.") from error
-    inner = offsets[(offsets > 0) & (offsets < len(data))]
-    if (bytes_[inner] & 0xC0 == 0x80).any():
-        raise corrupt(where, "An offset lies inside a UTF-8 character.")
+        self.writer.finish(self.rows, index, {"fingerprint": fingerprint})
 
 
 class Segment:
@@ -118,15 +73,13 @@ class Segment:
 
     Args:
         file: the segment in its container.
-        rank: sorts segments from the oldest to the newest.
 
     Raises:
         Corrupt: if its index is damaged or contradicts itself.
     """
 
-    def __init__(self, file: SegmentFile, rank: tuple[int, str]) -> None:
+    def __init__(self, file: SegmentFile) -> None:
         self.file = file
-        self.rank = rank
         self.row_size = np.frombuffer(file.index("row_size"), "<i8")
         self.status = np.frombuffer(file.index("status"), "u1")
         self.key_hash = np.frombuffer(file.index("key_hash"), "<u8")

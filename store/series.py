@@ -61,7 +61,7 @@ def check_series(where: str, dim: int, dtype: np.dtype[Any], values: Any, times:
         valid: (T,) booleans.
 
     Returns:
-        C-contiguous little-endian arrays; `values` are zero in rows that are not valid, so equal content has equal bytes.
+        C-contiguous little-endian arrays; `values` are zero where not valid, so that equal content has equal bytes.
 
     Raises:
         BadInput: for other shapes or types, or a valid value that is NaN, infinite or outside the stored type.
@@ -109,9 +109,9 @@ def _converted(where: str, values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarr
     else:
         low, high = _INTEGER_LIMITS[dtype.name]
         if values.dtype.kind == "f":
-            # float(2**63) is above every int64, so the upper bound must be strict there.
-            good = (values >= low) & (values <= high if high < 2**53 else values < float(high))
-            good &= values == np.floor(values)
+            wide = values.astype(np.float64)
+            # The largest int64 rounds up to 2**63, which is none: the upper bound is exclusive.
+            good = (wide >= low) & (wide < float(high + 1)) & (wide == np.floor(wide))
         else:
             good = (values >= low) & (values <= high)
         good = True if good.all() else good

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from .errors import BadInput
 
-
 _WRITER = re.compile(r"[0-9a-f]{16}")  # anything else in the area is not ours to remove
 
 
@@ -113,7 +112,7 @@ def _try_lock(fd: int) -> bool:
 def _is_still(fd: int, path: Path) -> bool:
     """Return whether a name still leads to the open file."""
     try:
-        named = os.stat(path, follow_symlinks=False)
+        named = path.lstat()
     except FileNotFoundError:
         return False
     opened = os.fstat(fd)
@@ -127,7 +126,7 @@ def leftovers(store: Path) -> Iterator[tuple[str, int | None]]:
     """
     area = area_of(store)
     try:
-        names = sorted(os.listdir(area))
+        names = [path.name for path in area.iterdir()]
     except FileNotFoundError:
         return
     for writer in sorted({name.removesuffix(".lock") for name in names}):
@@ -139,6 +138,8 @@ def leftovers(store: Path) -> Iterator[tuple[str, int | None]]:
         except FileNotFoundError:
             yield writer, None  # locks outlive their folders, so nobody owns this one
             continue
+        except PermissionError:
+            continue  # another user's; that user will clean it up
         if _try_lock(fd) and _is_still(fd, lock):
             yield writer, fd
         else:

@@ -11,7 +11,7 @@ S is runs, B rows per step, D columns of one input.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 import torch
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from .adamw import RowAdamW
 from .heads._base import Head
 from .loop import OnEpoch, finish_epoch, loss_of
-from .runs import Draws, Outcome, Run, Selection, TrainConfig
+from .runs import Draws, Inputs, Outcome, Run, Selection, TrainConfig
 
 # Parameters of all heads of one program: beyond it they leave the cache, and batching stops paying.
 PARAMETERS_AT_ONCE = 600_000
@@ -126,13 +126,11 @@ class _Program:
         self.stack = _Stack([head.to(self.device) for head in heads])
         self.optimizer = RowAdamW(self.stack.values, self.stack.grads, config.lr, config.weight_decay)
         self.runs = list(runs)
-        on_device: dict[int, Tensor] = {}  # what runs share is moved once
-
-        def moved(values: Tensor) -> Tensor:
-            return on_device.setdefault(id(values), values.to(self.device))
-
-        self.features = [{role: moved(values) for role, values in run.features.items()} for run in runs]
-        self.labels = [moved(run.labels) for run in runs]
+        # What runs share is moved once.
+        features = {id(run.features): run.features for run in runs}
+        moved = {key: one.to(self.device) for key, one in features.items()}
+        self.inputs = [Inputs(moved[id(run.features)], run.scalings) for run in runs]
+        self.labels = [run.labels.to(self.device) for run in runs]
         self.draws = [Draws(run, config, head.dropout_sites()) for run, head in zip(runs, heads, strict=True)]
         self.selections = [Selection(config) for _ in runs]
         self.outcomes = [Outcome(run.name) for run in runs]
@@ -149,7 +147,7 @@ class _Program:
                     self.selections[i],
                     self.stack.heads[i],
                     run,
-                    self.features[i],
+                    self.inputs[i],
                     epoch,
                     losses[i, : run.steps(self.config)],
                     self.config,
@@ -165,7 +163,7 @@ class _Program:
     def _keep(self, rows: list[int]) -> None:
         self.stack.keep(rows)
         self.optimizer.keep(rows, self.stack.values, self.stack.grads)
-        for name in ("runs", "features", "labels", "draws", "selections", "outcomes"):
+        for name in ("runs", "inputs", "labels", "draws", "selections", "outcomes"):
             setattr(self, name, [getattr(self, name)[i] for i in rows])
 
     def _epoch(self, epoch: int) -> Tensor:
@@ -175,8 +173,7 @@ class _Program:
         orders = [draw.order(epoch).to(self.device) for draw in self.draws]  # each (steps of the run, B)
         dropped = self._stacked_masks([draw.dropout(dtype) for draw in self.draws], steps[0])
         losses = torch.full((len(self.runs), steps[0]), torch.nan, dtype=dtype, device=self.device)
-        row_bytes = sum(values.shape[1] * values.element_size() for values in self.features[0].values())
-        chunk = max(1, GATHER_BYTES // (row_bytes * size * len(self.runs)))
+        chunk = max(1, GATHER_BYTES // (self.inputs[0].features.matrix[0].nbytes * size * len(self.runs)))
         for start in range(0, steps[0], chunk):
             stop = min(start + chunk, steps[0])
             inputs, labels = self._gather(orders, start, stop)
@@ -201,18 +198,15 @@ class _Program:
 
     def _gather(self, orders: list[Tensor], start: int, stop: int) -> tuple[dict[str, Tensor], Tensor]:
         """Return the features (S, steps, B, D) by role and labels (S, steps, B) of some steps, each run from its own rows."""
-
-        def picked(of: Callable[[int], Tensor]) -> Tensor:
-            shape = len(orders), stop - start, orders[0].shape[1], *of(0).shape[1:]
-            into = torch.empty(shape, dtype=of(0).dtype, device=self.device)
-            for i, order in enumerate(orders):
-                rows = order[start:stop].flatten()
-                if rows.numel():
-                    torch.index_select(of(i), 0, rows, out=into[i].flatten(0, 1)[: rows.numel()])
-            return into
-
-        features = {role: picked(lambda i, role=role: self.features[i][role]) for role in self.features[0]}
-        return features, picked(lambda i: self.labels[i])
+        features = self.inputs[0].features
+        shape = len(orders), stop - start, orders[0].shape[1]
+        block = features.matrix.new_empty(*shape, features.matrix.shape[1])
+        labels = self.labels[0].new_zeros(shape)
+        for i, order in enumerate(orders):
+            rows = order[start:stop].flatten()
+            self.inputs[i].take(rows, out=block[i].flatten(0, 1)[: rows.numel()])
+            torch.index_select(self.labels[i], 0, rows, out=labels[i].flatten()[: rows.numel()])
+        return features.split(block), labels
 
     def _step(self, count: int, inputs: dict[str, Tensor], labels: Tensor, dropped: dict[str, Tensor]) -> Tensor:
         """Update the first `count` heads on one batch each; return their losses, (count,)."""

@@ -6,7 +6,7 @@ Features are arrays in memory; there is no data loader and no worker.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from torch import Tensor
 from .heads._base import Head
 from .losses import Loss
 from .metrics import Metric
-from .runs import Draws, Outcome, Run, Selection, TrainConfig, check_finite
+from .runs import Draws, Inputs, Outcome, Run, Selection, TrainConfig, check_finite
 
 # Called after each epoch with the run, the epoch (from 1) and the outputs for its validation rows (M, outputs).
 OnEpoch = Callable[[Run, int, Tensor], None]
@@ -40,7 +40,7 @@ def train_alone(
         BadInput: if the loss or the outputs become NaN or infinite.
     """
     head.to(device)
-    features = {role: values.to(device) for role, values in run.features.items()}
+    inputs = Inputs(run.features.to(device), run.scalings)
     labels, criterion = run.labels.to(device), config.criterion()
     dtype = next(head.parameters()).dtype
     draws = Draws(run, config, head.dropout_sites())
@@ -54,10 +54,7 @@ def train_alone(
             dropped = {site: mask.to(device) for site, mask in draws.dropout(dtype).items()}
             losses = []
             for step, rows in enumerate(order):
-                outputs = head(
-                    {role: values[rows] for role, values in features.items()},
-                    dropout={site: mask[step] for site, mask in dropped.items()},
-                )  # (B, outputs)
+                outputs = head(inputs.take(rows), dropout={site: mask[step] for site, mask in dropped.items()})  # (B, outputs)
                 value = loss_of(criterion, outputs, labels[rows])
                 optimizer.zero_grad()
                 value.backward()
@@ -67,7 +64,7 @@ def train_alone(
                 losses.append(value.detach())
             for group in optimizer.param_groups:
                 group["lr"] *= config.lr_decay
-            finish_epoch(outcome, selection, head, run, features, epoch, torch.stack(losses), config, on_epoch)
+            finish_epoch(outcome, selection, head, run, inputs, epoch, torch.stack(losses), config, on_epoch)
             if selection.stop:
                 break
     return outcome
@@ -78,14 +75,12 @@ def loss_of(criterion: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
     return criterion(outputs.squeeze(-1) if criterion.kind == "regression" else outputs, labels)
 
 
-def evaluate(head: Head, features: Mapping[str, Tensor], rows: npt.NDArray[np.int64]) -> Tensor:
+def evaluate(head: Head, inputs: Inputs, rows: npt.NDArray[np.int64]) -> Tensor:
     """Return the head's outputs for some rows, without dropout: (len(rows), outputs), on the CPU."""
     head.eval()
-    picked = torch.from_numpy(rows).to(next(iter(features.values())).device)
+    picked = torch.from_numpy(rows).to(inputs.features.matrix.device)
     with torch.no_grad():
-        parts = [
-            head({role: values[some] for role, values in features.items()}) for some in picked.split(EVALUATION_ROWS)
-        ]
+        parts = [head(inputs.take(some)) for some in picked.split(EVALUATION_ROWS)]
     return torch.cat(parts).cpu()
 
 
@@ -104,7 +99,7 @@ def finish_epoch(
     selection: Selection,
     head: Head,
     run: Run,
-    features: Mapping[str, Tensor],
+    inputs: Inputs,
     epoch: int,
     losses: Tensor,
     config: TrainConfig,
@@ -116,14 +111,14 @@ def finish_epoch(
         outcome, selection: of the run; both are changed.
         head: after the epoch's last step.
         run: for its rows and labels.
-        features: role -> (N, D) on the head's device.
+        inputs: the run's features on the head's device.
         epoch: counted from 1.
         losses: of the epoch's steps, (steps,).
         config: for the loss.
         on_epoch: called with the validation outputs.
     """
     check_finite(losses, run.name, epoch, config)
-    outputs, labels = evaluate(head, features, run.validation), run.labels[torch.from_numpy(run.validation)]
+    outputs, labels = evaluate(head, inputs, run.validation), run.labels[torch.from_numpy(run.validation)]
     check_finite(outputs, run.name, epoch, config)
     score = score_of(selection.metric, outputs, labels)
     outcome.batch_losses += losses.tolist()

@@ -162,7 +162,9 @@ def scatter(
     Returns:
         PNG.
     """
-    figure = _figure(6.0, 5.6)
+    from matplotlib.ticker import MaxNLocator
+
+    figure = _figure(5.7, 5.9)
     axes = figure.subplots()
     low, high = float(min(preds.min(), target.min())), float(max(preds.max(), target.max()))
     margin = 0.04 * (high - low) or 0.5
@@ -183,12 +185,14 @@ def scatter(
                 linewidths=0,
                 label=None if many else f"fold {label(fold_name)}",
             )
-    axes.set(xlim=line, ylim=line, xlabel=f"true {label(name)}", ylabel=f"predicted {label(name)}")
-    axes.set_aspect("equal")
+    ticks = [tick for tick in MaxNLocator(7).tick_values(*line) if line[0] <= tick <= line[1]]
+    axes.set(xlim=line, ylim=line, xticks=ticks, yticks=ticks)
+    axes.set(xlabel=f"true {label(name)}", ylabel=f"predicted {label(name)}", aspect="equal")
     _plain(axes)
     pooled = ccc(preds, target)
-    below = f"pooled CCC {number(None if np.isnan(pooled) else pooled)}, n = {target.size}, {len(fold_names)} folds"
-    axes.set_title(below + (f" ({seed})" if seed else ""), fontsize=10)
+    count = f"{len(fold_names)} folds" if len(fold_names) > 1 else "1 fold"
+    below = f"pooled CCC {number(None if np.isnan(pooled) else pooled)}, n = {target.size}, {count}"
+    axes.set_title(f"Out-of-fold predictions\n{below}{f', {seed}' if seed else ''}", fontsize=10)
     if not many and len(fold_names) > 1:
         axes.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=8, loc="best", markerscale=1.3)
     return _png(figure)

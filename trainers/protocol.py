@@ -153,7 +153,7 @@ def plan_splits(
         fold, unused = table_split(split_column or [None] * groups.codes.size)
         outer = [fold]
         if unused:
-            notes.append(f"{unused} rows have no split and take no part.")
+            notes.append(f"Rows without a split, which take no part: {unused}.")
     else:
         outer = sempi_folds(groups, folds)
         untested = len(groups.names) - folds * (len(groups.names) // folds)
@@ -185,11 +185,11 @@ def find_leaks(plan: SplitPlan, groups: Groups) -> list[str]:
             one, other = getattr(fold, first), getattr(fold, second)
             rows = np.intersect1d(one, other).size
             if rows:
-                findings.append(f"Fold {fold.name}: {rows} rows are in {first} and in {second}.")
+                findings.append(f"Fold {fold.name}: {rows} row(s) both in {first} and in {second}.")
             both = np.intersect1d(groups.codes[one], groups.codes[other])
             if both.size:
                 named = ", ".join(repr(groups.names[code]) for code in both[:3])
-                findings.append(f"Fold {fold.name}: {both.size} groups are in {first} and in {second}: {named}.")
+                findings.append(f"Fold {fold.name}: {both.size} group(s) both in {first} and in {second}: {named}.")
     return findings
 
 

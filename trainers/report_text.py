@@ -40,12 +40,12 @@ def number(value: float | None) -> str:
     """Return a score with three decimals (three digits where it is small), or `undefined`.
 
     Example:
-        >>> number(0.4544), number(0.00012), number(None)
-        ('0.454', '0.00012', 'undefined')
+        >>> number(0.4544), number(0.000123), number(None)
+        ('0.454', '0.000123', 'undefined')
     """
     if value is None:
         return "undefined"
-    return f"{value:.3f}" if value == 0 or abs(value) >= 0.01 else f"{value:.3g}"
+    return f"{value:.3f}" if value == 0 or abs(value) >= 0.1 else f"{value:#.3g}"
 
 
 def interval(low: float | None, high: float | None) -> str:

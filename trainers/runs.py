@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..store.errors import BadInput
+from .features import Features, Scaling
 from .heads._base import Head, HeadCard
 from .losses import Loss, loss
 from .metrics import Metric, metric
@@ -95,19 +96,21 @@ class Run:
     Args:
         name: e.g. `seed0.fold1`; with the seed it decides all random draws.
         seed: chosen by the user.
-        features: role -> (N, D), already normalised by the statistics of this run's training rows.
+        features: of all items; usually shared by all runs.
         labels: (N,), floats, or int64 class ids.
         train: row numbers to learn from.
         validation: row numbers that select the epoch.
+        scalings: role -> scaling by the statistics of this run's training rows; other inputs are taken as they are.
         orders: rows to visit in each epoch, in place of drawing them; for parity with recorded runs.
     """
 
     name: str
     seed: int
-    features: Mapping[str, Tensor]
+    features: Features
     labels: Tensor
     train: Ints
     validation: Ints
+    scalings: Mapping[str, Scaling] = field(default_factory=dict)
     orders: Sequence[Ints] | None = None
 
     def batch_size(self, config: TrainConfig) -> int:
@@ -127,7 +130,33 @@ class Run:
         """Build this run's untrained head; torch's global generator is left as it was."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.entropy("weights"))
-            return card.build({role: values.shape[1] for role, values in self.features.items()}, outputs, config)
+            return card.build(self.features.dims, outputs, config)
+
+
+class Inputs:
+    """The features of one run on a device.
+
+    Args:
+        features: of all items, on the device.
+        scalings: of the run.
+    """
+
+    def __init__(self, features: Features, scalings: Mapping[str, Scaling]) -> None:
+        self.features = features
+        self.scalings = {role: one.to(features.matrix.device) for role, one in scalings.items()}
+
+    def take(self, rows: Tensor, out: Tensor | None = None) -> dict[str, Tensor]:
+        """Return the scaled features of some rows: role -> (n, D).
+
+        Args:
+            rows: row numbers (n,), on the device.
+            out: where to put them, (n, W) contiguous; None: into new memory.
+        """
+        block = torch.index_select(self.features.matrix, 0, rows, out=out)
+        parts = self.features.split(block)
+        for role, scaling in self.scalings.items():
+            scaling.apply_(parts[role])
+        return parts
 
 
 class Draws:

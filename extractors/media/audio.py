@@ -31,6 +31,7 @@ from .timeline import Block, ClockError, cut, settle, without_padding
 # Formats whose every packet has an exact time, so that seeking hits; in others the file is decoded from its beginning.
 EXACT_SEEK = {"mov,mp4,m4a,3gp,3g2,mj2", "wav"}
 SAME_S = 0.001  # frames this close follow each other; all larger differences are judged by `timeline.settle`
+SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 PREROLL_S = 1  # decoded and thrown away after seeking: MP3's bit reservoir and Opus' 80 ms are far shorter
 
 
@@ -154,6 +155,10 @@ class _Sound:
         if out.empty:
             raise media_error(self._path, self._elsewhere(start, end), "Check the clip's start and end.")
         samples, start_s, gaps = out.finish()
+        if not len(samples):
+            raise media_error(
+                self._path, f"It has less than one sample of {rate_hz} Hz there.", "Make the clip longer."
+            )
         return Audio(samples, rate_hz, start_s, gaps)
 
     def _watched(self, blocks: Iterable[Block]) -> Iterator[Block]:
@@ -179,7 +184,7 @@ class _Sound:
 
     def _read(self) -> Iterator[Block]:
         """Join frames that follow each other to blocks of about a second, so that exact times cost nothing."""
-        origin = presentation_start(self._container)
+        origin, tick = presentation_start(self._container), self._track.time_base
         parts: list[np.ndarray] = []
         start, rate_hz, count = Fraction(0), 0, 0
         for frame in decoded_frames(self._container, self._track, self._reading):
@@ -192,13 +197,13 @@ class _Sound:
                 raise media_error(self._path, f"Its header states a sample rate of {frame.sample_rate} Hz.")
             follows = count and frame.sample_rate == rate_hz and count < rate_hz
             if follows and frame.pts is not None:
-                lead = float(frame.pts * frame.time_base - origin - start) - count / rate_hz
+                lead = float(frame.pts * tick - origin - start) - count / rate_hz
                 follows = abs(lead) < SAME_S
             if not follows:
                 if count:
                     yield Block(start, rate_hz, np.concatenate(parts))
                 after = start + Fraction(count, rate_hz or 1)
-                start = after if frame.pts is None else frame.pts * frame.time_base - origin
+                start = after if frame.pts is None else frame.pts * tick - origin
                 parts, rate_hz, count = [], frame.sample_rate, 0
             parts.append(samples)
             count += len(samples)
@@ -212,9 +217,7 @@ def mix(frame: av.AudioFrame) -> np.ndarray:
     Returns:
         (n,) float32; of int16 in one channel exactly value / 32768.
     """
-    values = frame.to_ndarray()
-    if not frame.format.is_planar:
-        values = values.reshape(frame.samples, -1).T  # (1, n * channels) to (channels, n)
+    values = _channels(frame)
     if values.dtype == np.uint8:
         values = (values.astype(np.float32) - 128) / 128
     elif values.dtype == np.int16:
@@ -223,6 +226,18 @@ def mix(frame: av.AudioFrame) -> np.ndarray:
         values = values.astype(np.float64) / 2.0 ** (8 * values.dtype.itemsize - 1)
     mixed = values[0] if len(values) == 1 else values.mean(axis=0)
     return mixed.astype(np.float32)
+
+
+def _channels(frame: av.AudioFrame) -> np.ndarray:
+    """Return a frame's samples (channels, n) in its own number type.
+
+    Not by `to_ndarray`: above 8 channels PyAV reads past the list of planes, which may end the process.
+    """
+    name, channels = frame.format.name, frame.layout.nb_channels
+    dtype = SAMPLE_TYPES[name.removesuffix("p")]
+    if frame.format.is_planar:
+        return np.stack([np.frombuffer(plane, dtype, frame.samples) for plane in frame.planes[:channels]])
+    return np.frombuffer(frame.planes[0], dtype, frame.samples * channels).reshape(frame.samples, channels).T
 
 
 def _seconds(value: float) -> Fraction:

@@ -176,14 +176,18 @@ def decoded_frames(container: Any, stream: Any, reading: Reading) -> Iterator[An
     stream.codec_context.thread_count = 1
     try:
         for packet in container.demux(wanted):
+            if packet.size == 0 and packet.pts is None:
+                break  # the end; PyAV would stumble over streams that it met on the way
             if packet.pts is not None:
                 end = (packet.pts + (packet.duration or 0)) * packet.time_base - origin
                 reading.farthest = end if reading.farthest is None else max(end, reading.farthest)
             if packet.stream.index == stream.index:
-                yield from _decode(packet, reading)
+                reading.packets += 1
+                yield from _decode(stream.codec_context, packet, reading)
     except av.FFmpegError as error:
         # From the demuxer: nothing more can be read. Whoever compares the sound with its stated duration will see it.
         reading.problem = reading.problem or str(error.strerror)
+    yield from _decode(stream.codec_context, None, reading)
 
 
 def presentation_start(container: Any) -> Fraction:
@@ -202,19 +206,18 @@ def states_only_total(container: Any) -> bool:
     return container.format.name in {"matroska,webm", "flv", "asf"}
 
 
-def _decode(packet: Any, reading: Reading) -> list[Any]:
-    """Decode one packet (or, where it is the empty one at the end, flush the decoder)."""
-    reading.packets += packet.size > 0
+def _decode(codec: Any, packet: Any, reading: Reading) -> list[Any]:
+    """Decode one packet; None takes out what the decoder still holds."""
     try:
-        frames = packet.decode()
+        frames = codec.decode(packet)
     except av.error.EOFError:
         return []
     except av.FFmpegError as error:
-        reading.failed += 1
+        reading.failed += packet is not None
         reading.problem = str(error.strerror)
         return []
     # A PCM packet that is cut short is flagged as well, but what there is of it is sound.
-    if packet.stream.codec_context.name.startswith("pcm_"):
+    if codec.name.startswith("pcm_"):
         return list(frames)
     return [frame for frame in frames if not frame.is_corrupt]
 

@@ -7,32 +7,50 @@ place, complete and synced. zarr-python and tensorstore open all of it; nothing 
 from __future__ import annotations
 
 import errno
-import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import BadInput, CuebankError, NotFound
-from ..files import corrupt, crc32c, parse_json, read_bytes, real_folders, render_json, sync, sync_tree, write_new
+from ..files import (
+    corrupt,
+    crc32c,
+    folder_bytes,
+    parse_json,
+    read_bytes,
+    real_folders,
+    render_json,
+    sync,
+    sync_tree,
+    write_file,
+)
 from ..keys import RESERVED_FOLDERS, quote_name, unquote_name
 from ..recipe import FeatureSpec
 from ..writing_area import WritingArea
+from . import zarr_clips
 from . import zarr_metadata as metadata
-from .zarr_segment import SegmentFolder, SegmentFolderWriter, generation
+from .zarr_check import differences, strange_names
+from .zarr_segment import SegmentFolder, segment_names
+from .zarr_segment_writer import SegmentFolderWriter
+
+if TYPE_CHECKING:
+    from ..clips_table import ClipsTable
 
 MAX_DIM = 2**31
 
 
 class ZarrContainer:
-    """The groups and segments of one store.
+    """The groups, segments and clips tables of one store; see `base.Container`.
 
     Args:
         path: resolved path of the store's folder.
         area: gives the writing area when something is to be written.
     """
+
+    format = metadata.FORMAT
 
     def __init__(self, path: Path, area: Callable[[], WritingArea]) -> None:
         self.path = path
@@ -48,7 +66,7 @@ class ZarrContainer:
         """
         where = f"The store {self.path}"
         try:
-            names = os.listdir(self.path)
+            names = [path.name for path in self.path.iterdir()]
         except FileNotFoundError:
             return False
         except NotADirectoryError as error:
@@ -77,10 +95,10 @@ class ZarrContainer:
     def create(self) -> None:
         """Make an empty store at the path, unless another process has just done so."""
         folder = self._area().new_folder()
-        write_new(folder / "zarr.json", render_json(metadata.STORE_GROUP))
+        write_file(folder / "zarr.json", render_json(metadata.STORE_GROUP))
         (folder / "clips").mkdir()
-        write_new(folder / "clips" / "zarr.json", render_json(metadata.CLIPS_GROUP))
-        self.publish(folder, self.path)
+        write_file(folder / "clips" / "zarr.json", render_json(metadata.CLIPS_GROUP))
+        self._publish(folder, self.path)
 
     def feature_sets(self) -> list[str]:
         """Return the names of all feature sets, sorted."""
@@ -100,14 +118,15 @@ class ZarrContainer:
         return folder.is_dir() and not folder.is_symlink()
 
     def add_feature_set(self, spec: FeatureSpec) -> bool:
-        """Make a feature set; return False if one of this name is there already."""
+        """Make a feature set; return False if one of this name is there already. It is durable either way."""
         if self.has(spec.name):
+            sync(self.path)  # its maker may not have come so far yet, and we are about to rely on it
             return False
         folder = self._area().new_folder()
-        write_new(folder / "zarr.json", render_json(metadata.group(feature_set_attributes(spec))))
+        write_file(folder / "zarr.json", render_json(metadata.group(feature_set_attributes(spec))))
         (folder / "segments").mkdir()
-        write_new(folder / "segments" / "zarr.json", render_json(metadata.SEGMENTS_GROUP))
-        return self.publish(folder, self.path / quote_name(spec.name))
+        write_file(folder / "segments" / "zarr.json", render_json(metadata.SEGMENTS_GROUP))
+        return self._publish(folder, self.path / quote_name(spec.name))
 
     def spec(self, name: str) -> FeatureSpec:
         """Return the description of a feature set.
@@ -121,8 +140,11 @@ class ZarrContainer:
 
     def segments(self, name: str) -> list[str]:
         """Return the names of the committed segments of a feature set, from the oldest to the newest."""
-        ranked = [(generation(folder), folder) for folder in real_folders(self.segments_folder(name))]
-        return [folder for number, folder in sorted((n, f) for n, f in ranked if n is not None)]
+        return segment_names(self._segments_folder(name))
+
+    def has_segment(self, name: str, segment: str) -> bool:
+        """Return whether a segment is there (another process may have removed it)."""
+        return (self._segments_folder(name) / segment).is_dir()
 
     def open_segment(self, spec: FeatureSpec, segment: str) -> SegmentFolder:
         """Open a committed segment.
@@ -130,39 +152,92 @@ class ZarrContainer:
         Raises:
             Corrupt: if its metadata are damaged.
         """
-        folder = self.segments_folder(spec.name) / segment
+        folder = self._segments_folder(spec.name) / segment
         where = f"Segment `{segment}` of feature set `{spec.name}`"
         return SegmentFolder(folder, spec.dim, np.dtype(spec.dtype), spec.fingerprint, where)
 
     def new_segment(self, spec: FeatureSpec) -> SegmentFolderWriter:
         """Begin a segment in the writing area."""
-        return SegmentFolderWriter(self._area().new_folder(), spec.dim, np.dtype(spec.dtype))
+        target = self._segments_folder(spec.name)
+        return SegmentFolderWriter(self._area().new_folder(), target, spec.dim, np.dtype(spec.dtype))
 
-    def publish_segment(self, spec: FeatureSpec, writer: SegmentFolderWriter) -> str:
-        """Make a finished segment visible as the newest one, durably; return its name."""
-        known = self.segments(spec.name)
-        # A Lamport clock: what was visible when this commit was made is older than it.
-        name = writer.new_name(1 + max((generation(segment) or 0 for segment in known), default=0))
-        target = self.segments_folder(spec.name) / name
-        os.rename(writer.folder, target)
-        sync(target.parent)
-        return name
+    def size(self, name: str) -> int:
+        """Return the bytes that a feature set takes on the disk."""
+        return folder_bytes(self.path / quote_name(name))
 
-    def segments_folder(self, name: str) -> Path:
-        """Return the folder in which the segments of a feature set lie."""
+    def _segments_folder(self, name: str) -> Path:
         return self.path / quote_name(name) / "segments"
 
-    def publish(self, folder: Path, target: Path) -> bool:
+    def clips_versions(self) -> list[str]:
+        """Return all versions of the clips table, from the oldest to the newest."""
+        return zarr_clips.versions(self.path / "clips")
+
+    def write_clips(self, table: ClipsTable) -> str:
+        """Keep a table as the newest version, unless it is that already; return the version."""
+        files, known = zarr_clips.version_files(table), self.clips_versions()
+        version = zarr_clips.next_version(files, known)
+        if version not in known:
+            folder = self._area().new_folder()
+            zarr_clips.write_files(folder, files)
+            # If the name is taken by now, another process has just written the same table.
+            self._publish(folder, self.path / "clips" / version)
+        return version
+
+    def read_clips(self, version: str) -> ClipsTable:
+        """Return a version of the clips table.
+
+        Raises:
+            Corrupt: if it is damaged.
+        """
+        return zarr_clips.read(self.path / "clips" / version, f"Version `{version}` of the clips table")
+
+    def check(self) -> Iterator[tuple[str | None, str]]:
+        """Yield (feature set or None, what is wrong) of everything but the segments."""
+        for path, document in ((self.path, metadata.STORE_GROUP), (self.path / "clips", metadata.CLIPS_GROUP)):
+            for text in self._check_group(path, document):
+                yield None, text
+        names = {quote_name(name) for name in self.feature_sets()}
+        for text in strange_names(self.path, names | set(RESERVED_FOLDERS)):
+            yield None, text
+        for text in strange_names(self.path / "clips", {"zarr.json", *self.clips_versions()}):
+            yield None, text
+        for version in self.clips_versions():
+            for text in zarr_clips.check(self.path / "clips" / version, f"version `{version}` of the clips table"):
+                yield None, text
+        for name in self.feature_sets():
+            for text in self._check_feature_set(name):
+                yield name, text
+
+    def _check_group(self, folder: Path, document: dict[str, Any]) -> Iterator[str]:
+        if folder.is_symlink():
+            yield f"`{folder.name}` is a link."
+        else:
+            yield from differences(folder / "zarr.json", render_json(document), f"`{folder.name}`")
+
+    def _check_feature_set(self, name: str) -> Iterator[str]:
+        folder = self._segments_folder(name)
+        try:
+            own = render_json(metadata.group(feature_set_attributes(self.spec(name))))
+        except CuebankError as error:
+            yield f"{error.asked} {error.found}"
+            return
+        yield from differences(folder.parent / "zarr.json", own, f"feature set `{name}`")
+        yield from self._check_group(folder, metadata.SEGMENTS_GROUP)
+        yield from strange_names(folder.parent, {"zarr.json", "segments"})
+        yield from strange_names(folder, {"zarr.json", *self.segments(name)})
+
+    def _publish(self, folder: Path, target: Path) -> bool:
         """Sync a finished folder and rename it to its place; return False if the name is taken."""
         sync_tree(folder)
         try:
-            os.rename(folder, target)
+            folder.rename(target)
         except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-                shutil.rmtree(folder)
-                return False
-            raise
-        sync(target.parent)
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            shutil.rmtree(folder)
+            return False
+        finally:
+            sync(target.parent)
         return True
 
 

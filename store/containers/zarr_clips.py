@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..clips_table import COLUMNS, Clip, ClipsTable
-from ..errors import BadInput, Corrupt, NotFound, nearest
-from ..files import corrupt, parse_json, read_bytes, real_folders, render_json, write_new
-from ..segments import check_texts, pack_texts
-from ..writing_area import WritingArea
+from ..errors import CuebankError
+from ..files import corrupt, parse_json, read_bytes, real_folders, render_json, write_file
+from ..texts import check_texts, pack_texts
 from . import zarr_metadata as metadata
-from .zarr import ZarrContainer
+from .zarr_check import strange_names
 
 MAX_CLIPS = 2**24
 MAX_COLUMN_BYTES = 2**28
@@ -24,28 +24,26 @@ _VERSION = re.compile(r"([0-9]{8,18})-([0-9a-f]{12})")
 _NUMBERS = {"number": np.dtype("<f8"), "integer": np.dtype("<i8")}
 
 
-def versions(container: ZarrContainer) -> list[str]:
-    """Return all versions of the clips table, from the oldest to the newest."""
-    matches = [_VERSION.fullmatch(folder) for folder in real_folders(container.path / "clips")]
+def versions(folder: Path) -> list[str]:
+    """Return the names of all versions in a folder, from the oldest to the newest."""
+    matches = [_VERSION.fullmatch(name) for name in real_folders(folder)]
     return [match[0] for match in sorted((m for m in matches if m), key=lambda m: (int(m[1]), m[0]))]
 
 
-def write_clips(container: ZarrContainer, area: WritingArea, table: ClipsTable) -> str:
-    """Keep a table as the newest version, unless it is that already; return the version."""
-    files = version_files(table)
-    digest, known = content_digest(files), versions(container)
-    if known and known[-1].endswith("-" + digest):
+def next_version(files: dict[str, bytes], known: list[str]) -> str:
+    """Return the name of a version with these files: the newest one if it is equal, else a new name."""
+    digest = content_digest(files)
+    if known and known[-1].endswith(f"-{digest}"):
         return known[-1]
-    number = 1 + (int(known[-1].split("-")[0]) if known else 0)
-    folder = area.new_folder()
+    return f"{1 + (int(known[-1].split('-')[0]) if known else 0):08d}-{digest}"
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> None:
+    """Create the files of a version in an empty folder."""
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(exist_ok=True)
-        write_new(path, data)
-    version = f"{number:08d}-{digest}"
-    # If it is there already, another process has just written the same table.
-    container.publish(folder, container.path / "clips" / version)
-    return version
+        write_file(path, data)
 
 
 def content_digest(files: dict[str, bytes]) -> str:
@@ -100,36 +98,35 @@ def _column_arrays(name: str, kind: str, values: Sequence[Any]) -> dict[str, tup
     return arrays
 
 
-def read_clips(container: ZarrContainer, version: str | None) -> ClipsTable:
-    """Return a version of the clips table, the newest if none is named.
+def read(folder: Path, where: str) -> ClipsTable:
+    """Return the clips table in a version's folder.
 
     Raises:
-        NotFound: if there is none.
-        Corrupt: if it is damaged.
+        Corrupt: naming `where`, if it is damaged.
     """
-    known = versions(container)
-    if not known:
-        raise NotFound(
-            f"The clips table of {container.path} was asked for.", "It has none.", "Run `cuebank extract` with one."
-        )
-    if version is not None and version not in known:
-        raise NotFound(
-            f"Version `{version}` of the clips table was asked for.", nearest(version, known), "Ask for one of these."
-        )
-    version = version or known[-1]
-    where = f"Version `{version}` of the clips table"
-    files = read_version_files(container.path / "clips" / version, where)
-    if content_digest(files) != version.split("-")[1]:
+    files = read_files(folder, where)
+    if content_digest(files) != folder.name.split("-")[1]:
         raise corrupt(where, "Its content does not agree with the checksum in its name.")
     try:
         return _table(files, where)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
-        if isinstance(error, Corrupt):
-            raise
         raise corrupt(where, f"It is not a clips table: {error}.") from error
 
 
-def read_version_files(folder: Path, where: str) -> dict[str, bytes]:
+def check(folder: Path, where: str) -> Iterator[str]:
+    """Yield what is wrong with a version."""
+    try:
+        table = read(folder, where)
+    except CuebankError as error:
+        yield f"{error.asked} {error.found}"
+        return
+    files = version_files(table)
+    yield from strange_names(folder, {name.split("/")[0] for name in files})
+    if files != read_files(folder, where):
+        yield f"The files of {where} are not those that cuebank writes for its content."
+
+
+def read_files(folder: Path, where: str) -> dict[str, bytes]:
     """Return all files of a version: path inside its folder -> content."""
     files = {"zarr.json": read_bytes(folder / "zarr.json", where)}
     for name in real_folders(folder):
@@ -172,9 +169,9 @@ def _column(files: dict[str, bytes], array: str, kind: str, count: int, where: s
     if kind == "text":
         data, offsets = files.get(f"{array}/0", b""), np.frombuffer(files[f"{array}_offsets/0"], "<i8")
         check_texts(data, offsets, where)
-        values = [data[a:b].decode("utf-8") for a, b in zip(offsets, offsets[1:], strict=False)]
+        values = [data[a:b].decode("utf-8") for a, b in pairwise(offsets)]
     else:
         values = np.frombuffer(files.get(f"{array}/0", b""), _NUMBERS[kind]).tolist()
     if not len(values) == len(present) == count:
-        raise BadInput("A column was read.", f"It has {len(values)} values, not {count}.", "Restore the store.")
+        raise corrupt(where, f"A column has {len(values)} values, not {count}.")
     return [value if there else None for value, there in zip(values, present.tolist(), strict=True)]

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ..files import crc32c
+
 FORMAT = 1
 TARGET_CHUNK_BYTES = 2**20  # of the inner chunks of row arrays; what a remote reader fetches at once
 
@@ -86,12 +88,11 @@ def array(
 
 def row_array(name: str, rows: int, dim: int, dtype: np.dtype[Any], inner_rows: int | None = None) -> dict[str, Any]:
     """Return the metadata of `values`, `times` or `valid`; `inner_rows` as chosen by `chunk_rows` unless given."""
-    if name == "values":
-        shape, dimensions, row_bytes = (rows, dim), ("row", "dim"), dim * dtype.itemsize
-    else:
-        shape, dimensions, row_bytes = (rows,), ("row",), dtype.itemsize
     attributes = {"units": "s"} if name == "times" else None
-    return array(shape, dtype, dimensions, inner_rows or chunk_rows(rows, row_bytes), attributes)
+    if name == "values":
+        inner_rows = inner_rows or chunk_rows(rows, dim * dtype.itemsize)
+        return array((rows, dim), dtype, ("row", "dim"), inner_rows, attributes)
+    return array((rows,), dtype, ("row",), inner_rows or chunk_rows(rows, dtype.itemsize), attributes)
 
 
 def index_array(name: str, size: int) -> dict[str, Any]:
@@ -120,3 +121,23 @@ def row_dtype(name: str, values_dtype: np.dtype[Any]) -> np.dtype[Any]:
 def chunk_name(document: dict[str, Any]) -> str:
     """Return the file name of an array's only chunk."""
     return ".".join("0" for _ in document["shape"])
+
+
+def shard_layout(document: dict[str, Any]) -> tuple[int, int, int]:
+    """Return (rows of an inner chunk, number of inner chunks, bytes of an inner chunk) of a row array's metadata."""
+    inner = document["codecs"][0]["configuration"]["chunk_shape"]
+    chunk_bytes = np.dtype(document["data_type"]).itemsize
+    for size in inner:
+        chunk_bytes *= size
+    return inner[0], -(-document["shape"][0] // inner[0]), chunk_bytes
+
+
+def shard_tail(document: dict[str, Any], rows: int) -> bytes:
+    """Return what follows the rows in a shard: the padding of the last inner chunk, the shard index, its crc32c."""
+    inner, count, chunk_bytes = shard_layout(document)
+    entries = np.empty((count, 2), "<u8")
+    entries[:, 0] = np.arange(count, dtype="<u8") * np.uint64(chunk_bytes)
+    entries[:, 1] = chunk_bytes
+    index = entries.tobytes()
+    padding = bytes((inner * count - rows) * (chunk_bytes // inner))
+    return padding + index + crc32c(index).to_bytes(4, "little")

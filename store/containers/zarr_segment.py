@@ -1,32 +1,33 @@
-"""A segment as a folder: a Zarr group whose arrays are raw files, written once and memory-mapped for reading."""
+"""Reading a segment that is a folder: a Zarr group whose arrays are raw files, memory-mapped; and how it is named."""
 
 from __future__ import annotations
 
 import os
 import re
-import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..errors import CuebankError
 from ..files import (
     corrupt,
     crc32c,
-    create_file,
     map_bytes,
+    open_regular,
     parse_json,
     read_bytes,
+    real_folders,
     render_json,
-    sync_tree,
-    write_all,
-    write_new,
 )
 from . import zarr_metadata as metadata
+from .zarr_check import differences, strange_names
 
 MAX_SERIES = 2**24  # of one segment; bounds what a hostile index can make us read
 MAX_TEXT_BYTES = 2**28  # of all ids of one segment, likewise
+MAX_CHUNKS = 2**22  # of one shard
+CHUNK_BYTES = 2**16, 2**26  # least and most, unless the array or one row is smaller or larger than that
 _NAME = re.compile(r"([0-9]{8,18})-([0-9a-f]{12})-([0-9a-f]{8})")
 
 
@@ -41,93 +42,10 @@ def generation(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
-class SegmentFolderWriter:
-    """Streams rows into a folder of the writing area, then makes it a complete segment.
-
-    Args:
-        folder: an empty folder.
-        dim: columns of `values`, D.
-        dtype: type of `values`.
-    """
-
-    def __init__(self, folder: Path, dim: int, dtype: np.dtype[Any]) -> None:
-        self.folder = folder
-        self.dim = dim
-        self.dtype = dtype
-        self.rows = 0
-        self._files: dict[str, int] = {}
-        for name in metadata.ROW_ARRAYS:
-            (folder / name).mkdir()
-            self._files[name] = create_file(folder / name / ("0.0" if name == "values" else "0"))
-
-    def append(self, values: np.ndarray, times: np.ndarray, valid: np.ndarray) -> None:
-        """Add rows: (T, D) of the stored type, (T,) float64, (T,) bool; all C-contiguous and little-endian."""
-        for name, rows in (("values", values), ("times", times), ("valid", valid)):
-            write_all(self._files[name], rows)
-        self.rows += len(values)
-
-    def finish(self, index: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
-        """Add the index arrays and all metadata, and return when the whole folder is on the disk."""
-        members = {}
-        for name in metadata.ROW_ARRAYS:
-            dtype = metadata.row_dtype(name, self.dtype)
-            members[name] = metadata.row_array(name, self.rows, self.dim, dtype)
-            self._finish_rows(name, members[name])
-        for name in metadata.INDEX_ARRAYS:
-            members[name] = metadata.index_array(name, len(index[name]))
-            (self.folder / name).mkdir()
-            if len(index[name]):
-                write_new(self.folder / name / "0", index[name])
-        for name, document in members.items():
-            write_new(self.folder / name / "zarr.json", render_json(document))
-        own = {
-            "format": metadata.FORMAT,
-            "kind": "segment",
-            "series": len(index["status"]),
-            "rows": self.rows,
-            "checksums": {name: crc32c(index[name]) for name in metadata.INDEX_ARRAYS},
-            **attributes,
-        }
-        self._document = render_json(metadata.group(own, members))
-        write_new(self.folder / "zarr.json", self._document)
-        sync_tree(self.folder)
-
-    def _finish_rows(self, name: str, document: dict[str, Any]) -> None:
-        fd = self._files[name]
-        if self.rows:
-            write_all(fd, shard_tail(document, self.rows))
-        else:
-            (self.folder / name / metadata.chunk_name(document)).unlink()
-        os.close(self._files.pop(name))
-
-    def new_name(self, number: int) -> str:
-        """Return a name that no other segment has; it holds the checksum of the finished metadata."""
-        return f"{number:08d}-{secrets.token_hex(6)}-{crc32c(self._document):08x}"
-
-    def discard(self) -> None:
-        """Close what is open; the files are removed with the writing area."""
-        while self._files:
-            os.close(self._files.popitem()[1])
-
-
-def shard_layout(document: dict[str, Any]) -> tuple[int, int, int]:
-    """Return (rows of an inner chunk, number of inner chunks, bytes of an inner chunk) of a row array's metadata."""
-    inner = document["codecs"][0]["configuration"]["chunk_shape"]
-    chunk_bytes = np.dtype(document["data_type"]).itemsize
-    for size in inner:
-        chunk_bytes *= size
-    return inner[0], -(-document["shape"][0] // inner[0]), chunk_bytes
-
-
-def shard_tail(document: dict[str, Any], rows: int) -> bytes:
-    """Return what follows the rows in a shard: the padding of the last inner chunk, the shard index, its crc32c."""
-    inner, count, chunk_bytes = shard_layout(document)
-    entries = np.empty((count, 2), "<u8")
-    entries[:, 0] = np.arange(count, dtype="<u8") * np.uint64(chunk_bytes)
-    entries[:, 1] = chunk_bytes
-    index = entries.tobytes()
-    padding = bytes((inner * count - rows) * (chunk_bytes // inner))
-    return padding + index + crc32c(index).to_bytes(4, "little")
+def segment_names(folder: Path) -> list[str]:
+    """Return the names of the segments in a folder, from the oldest to the newest."""
+    ranked = [(generation(name), name) for name in real_folders(folder)]
+    return [name for _, name in sorted((number, name) for number, name in ranked if number is not None)]
 
 
 class SegmentFolder:
@@ -146,6 +64,7 @@ class SegmentFolder:
 
     def __init__(self, folder: Path, dim: int, dtype: np.dtype[Any], fingerprint: str, where: str) -> None:
         self.folder = folder
+        self.name = folder.name
         self.where = where
         self.dtype = dtype
         self.dim = dim
@@ -173,9 +92,14 @@ class SegmentFolder:
     def _expected(self, name: str, found: Any) -> dict[str, Any]:
         """Return the only metadata an array of this segment can have, given the sizes claimed for it."""
         if name in metadata.ROW_ARRAYS:
-            inner = _count(found["codecs"][0]["configuration"]["chunk_shape"][0], 2**62)
             dtype = metadata.row_dtype(name, self.dtype)
-            return metadata.row_array(name, self.rows, self.dim, dtype, max(1, inner))
+            row_bytes = dtype.itemsize * (self.dim if name == "values" else 1)
+            inner = _count(found["codecs"][0]["configuration"]["chunk_shape"][0], 2**62)
+            # Other chunk sizes than ours are fine, but not such that the shard index or the padding gets enormous.
+            least, most = min(self.rows, CHUNK_BYTES[0] // row_bytes), max(1, CHUNK_BYTES[1] // row_bytes)
+            if not max(1, least) <= inner <= most or -(-self.rows // inner) > MAX_CHUNKS:
+                raise ValueError(f"array `{name}` has inner chunks of {inner} rows")
+            return metadata.row_array(name, self.rows, self.dim, dtype, inner)
         if name in metadata.TEXT_ARRAYS:
             return metadata.index_array(name, _count(found["shape"][0], MAX_TEXT_BYTES))
         return metadata.index_array(name, self.series + name.endswith("_offsets"))
@@ -213,13 +137,43 @@ class SegmentFolder:
 
     def shard_bytes(self, name: str) -> int:
         """Return how long the file of a row array must be."""
-        _, count, chunk_bytes = shard_layout(self.members[name])
+        _, count, chunk_bytes = metadata.shard_layout(self.members[name])
         return count * chunk_bytes + 16 * count + 4
+
+    def check(self) -> Iterator[str]:
+        """Yield what is wrong with the metadata of the arrays, the shard indexes, or foreign files among them."""
+        yield from strange_names(self.folder, {"zarr.json", *self.members})
+        for name, document in self.members.items():
+            where = f"array `{name}` of segment `{self.name}`"
+            if (self.folder / name).is_symlink():
+                yield f"The {where} is a link."
+                continue
+            yield from differences(self.folder / name / "zarr.json", render_json(document), where)
+            chunk = {metadata.chunk_name(document)} if document["shape"][0] else set()
+            yield from strange_names(self.folder / name, {"zarr.json"} | chunk)
+            if self.rows and name in metadata.ROW_ARRAYS:
+                yield from self._check_tail(name, where)
+
+    def _check_tail(self, name: str, where: str) -> Iterator[str]:
+        """Check what follows the rows in a shard file: other readers find the rows by it."""
+        expected = metadata.shard_tail(self.members[name], self.rows)
+        try:
+            fd = open_regular(self.folder / name / metadata.chunk_name(self.members[name]), self.where)
+        except CuebankError as error:
+            yield f"{error.asked} {error.found}"
+            return
+        try:
+            damaged = os.pread(fd, len(expected) + 1, self.shard_bytes(name) - len(expected)) != expected
+            # A file of another size is reported when its rows are mapped.
+            if damaged and os.fstat(fd).st_size == self.shard_bytes(name):
+                yield f"The shard index of {where} is damaged."
+        finally:
+            os.close(fd)
 
     def _check_folder(self, name: str) -> None:
         """Refuse an array that is a link: nothing outside the store is ever read."""
         if (self.folder / name).is_symlink():
-            raise corrupt(self.where, f"Its array `{name}` is a link.")
+            raise corrupt(f"{self.where}, array `{name}`,", "It is a link.")
 
 
 _ARRAYS = (*metadata.ROW_ARRAYS, *metadata.INDEX_ARRAYS)

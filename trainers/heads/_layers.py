@@ -1,7 +1,8 @@
 """Layers that compute one head, or a stack of S independent copies of it whose parameters carry a leading axis S.
 
 Folds and seeds of a small head differ in their numbers only, so that S of them are one batched matrix product. Concatenated
-inputs are multiplied piece by piece: no copy of the concatenation, and no gradient for pieces that are stored features.
+inputs are multiplied piece by piece: no copy of the concatenation, and no gradient for pieces that are stored features. Pieces
+that are neighbouring columns of one matrix are one product.
 """
 
 from __future__ import annotations
@@ -29,10 +30,31 @@ class Affine(nn.Linear):
 
 
 def _stacked(inputs: Sequence[Tensor], weight: Tensor, bias: Tensor) -> Tensor:
+    inputs = _joined(inputs)
     if len(inputs) == 1:
         return torch.baddbmm(bias.unsqueeze(1), inputs[0], weight.transpose(1, 2))
     result: Tensor = _ConcatAffine.apply(weight, bias, *inputs)
     return result
+
+
+def _joined(inputs: Sequence[Tensor]) -> list[Tensor]:
+    """Join inputs (S, B, D_i) that stand side by side in memory, without copying."""
+    joined: list[Tensor] = []
+    for x in inputs:
+        last = joined[-1] if joined else None
+        if (
+            last is not None
+            and not (last.requires_grad or x.requires_grad)
+            and last.stride() == x.stride()
+            and last.stride(2) == 1
+            and last.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+            and last.storage_offset() + last.shape[2] == x.storage_offset()
+        ):
+            size = (*x.shape[:2], last.shape[2] + x.shape[2])
+            joined[-1] = last.as_strided(size, last.stride())
+        else:
+            joined.append(x)
+    return joined
 
 
 class _ConcatAffine(torch.autograd.Function):

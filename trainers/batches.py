@@ -1,0 +1,149 @@
+"""Features of clips, gathered once from the store into memory: one vector per clip and input, the mean of its valid rows.
+
+A clip for which an input is missing is left out and counted with its reason; nothing is filled in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from ..store import BadInput, Clip, FeatureSpec, FeatureStore, Key
+from .features import Features
+
+NAMED = 3  # clips named per reason; the rest is counted
+
+
+@dataclass(eq=False)
+class LeftOut:
+    """Clips that take no part, by reason, in the order in which they were found."""
+
+    by_reason: dict[str, list[Key]] = field(default_factory=dict)
+
+    def add(self, reason: str, key: Key) -> None:
+        """Note one."""
+        self.by_reason.setdefault(reason, []).append(key)
+
+    @property
+    def keys(self) -> list[Key]:
+        """All of them; each is there once."""
+        return [key for keys in self.by_reason.values() for key in keys]
+
+    def sentences(self) -> list[str]:
+        """Return one sentence per reason, with the count and the first few ids."""
+        found = []
+        for reason, keys in self.by_reason.items():
+            shown = ", ".join(repr(key.clip_id if key.entity_id is None else tuple(key)) for key in keys[:NAMED])
+            more = ", …" if len(keys) > NAMED else ""
+            found.append(f"{len(keys)} clips left out: {reason} ({shown}{more}).")
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Gathered:
+    """Features of those clips that have all inputs.
+
+    Args:
+        kept: positions of the clips that are there, (N,), ascending.
+        features: of those, float32.
+        specs: role -> description of the feature set.
+        left_out: the other clips.
+    """
+
+    kept: npt.NDArray[np.int64]
+    features: Features
+    specs: Mapping[str, FeatureSpec]
+    left_out: LeftOut
+
+
+def gather(store: FeatureStore, clips: Sequence[Clip], inputs: Mapping[str, str]) -> Gathered:
+    """Read the features of clips.
+
+    An entity's own series is used where there is one, else that of its whole clip.
+
+    Args:
+        store: to read from.
+        clips: rows of a clips table.
+        inputs: role -> feature set, in the order that the columns shall have.
+
+    Raises:
+        NotFound: if there is no such feature set.
+        BadInput: if a feature set holds no numbers, or no clip has all inputs.
+        Corrupt: if stored rows do not agree with their checksum.
+    """
+    specs = {role: store.spec(name) for role, name in inputs.items()}
+    for role, spec in specs.items():
+        if spec.kind != "numeric":
+            raise BadInput(
+                f"Feature set `{spec.name}` was to be the input {role}.", f"Its kind is {spec.kind}.", "Name a numeric one."
+            )
+    left_out = LeftOut()
+    places = {role: _places(store, name, clips) for role, name in inputs.items()}
+    present = []
+    for position, clip in enumerate(clips):
+        absent = next((role for role in inputs if places[role][position] is None), None)
+        if absent is None:
+            present.append(position)
+        else:
+            left_out.add(_why(store, inputs[absent], clip, left_out), clip.key)
+    features = Features.empty(len(present), {role: spec.dim for role, spec in specs.items()})
+    filled = np.ones(len(present), dtype=bool)
+    for role, part in features.split(features.matrix).items():
+        columns = part.numpy()
+        for row, position in enumerate(present):
+            key = places[role][position]
+            if filled[row] and key is not None and not _pool(store, inputs[role], key, columns[row]):
+                filled[row] = False
+                left_out.add(f"no valid row in `{inputs[role]}`", clips[position].key)
+    if not filled.any():
+        raise BadInput(
+            f"The features of {len(clips)} clips were to be read from {store.path}.",
+            f"None has all inputs ({', '.join(inputs.values())}). {' '.join(left_out.sentences())}".strip(),
+            "Run `cuebank extract` for them, or name other inputs with --input ROLE=FEATURE_SET.",
+        )
+    if not filled.all():
+        features = Features(features.matrix[torch.from_numpy(filled)], features.dims)
+    return Gathered(np.array(present, dtype=np.int64)[filled], features, specs, left_out)
+
+
+def _places(store: FeatureStore, feature_set: str, clips: Sequence[Clip]) -> list[Key | None]:
+    """Return under which key each clip's series is, None where there is none."""
+    keys = [clip.key for clip in clips]
+    missing = set(store.missing(feature_set, keys))
+    whole = {Key(key.clip_id) for key in missing if key.entity_id is not None}
+    absent = set(store.missing(feature_set, whole))
+    places: list[Key | None] = []
+    for key in keys:
+        of_clip = Key(key.clip_id)
+        if key not in missing:
+            places.append(key)
+        else:
+            places.append(of_clip if of_clip in whole and of_clip not in absent else None)
+    return places
+
+
+def _why(store: FeatureStore, feature_set: str, clip: Clip, left_out: LeftOut) -> str:
+    """Return why a clip has no series: a recorded failure, or never extracted."""
+    for failure in store.failures(feature_set):
+        if failure.clip_id == clip.clip_id and failure.entity_id in (clip.entity_id, None):
+            return f"`{feature_set}` failed: {failure.reason}"
+    return f"not in `{feature_set}`"
+
+
+def _pool(store: FeatureStore, feature_set: str, key: Key, into: npt.NDArray[np.float32]) -> bool:
+    """Write the mean of a series' valid rows to `into` (D,); return False if there is no valid row."""
+    values, _, valid = store.read(feature_set, *key)
+    if len(values) == 1 and valid[0]:
+        into[:] = values[0]
+        return True
+    if not valid.all():
+        values = values[valid]
+    if not len(values):
+        return False
+    # Means of float16 rows in float32: the sum of a long clip overflows float16.
+    np.divide(values.astype(np.float32, copy=False).sum(axis=0, dtype=np.float32), np.float32(len(values)), out=into)
+    return True
