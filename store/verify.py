@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import Corrupt
+from .errors import Corrupt, CuebankError
 from .feature_store import FeatureStore
 from .files import crc32c
 from .keys import hash_key
@@ -47,11 +47,13 @@ def verify(store_path: str | os.PathLike[str]) -> dict[str, Any]:
         problem = dict(zip(("clip_id", "entity_id", "problem"), found, strict=True))
         problems.append({"feature_set": feature_set, **problem})
 
+    store = FeatureStore(Path(os.path.realpath(store_path)), "r")
     try:
         store = FeatureStore.open(store_path)
-    except Corrupt as error:
-        # The rest can be looked at all the same.
-        store = FeatureStore(Path(os.path.realpath(store_path)), "r")
+    except CuebankError as error:
+        # With feature sets or clips in it, it is a store whose own zarr.json is damaged.
+        if not (store._container.feature_sets() or store._container.clips_versions()):
+            raise
         add(None, (None, None, said(error)))
     for feature_set, text in store._container.check():
         add(feature_set, (None, None, text))
@@ -70,7 +72,7 @@ def verify(store_path: str | os.PathLike[str]) -> dict[str, Any]:
 
 def said(error: Exception) -> str:
     """Return what an error found, without its advice."""
-    return f"{error.asked} {error.found}" if isinstance(error, Corrupt) else str(error)
+    return f"{error.asked} {error.found}" if isinstance(error, CuebankError) else str(error)
 
 
 def _check_segment(store: FeatureStore, spec: FeatureSpec, name: str) -> Iterator[Found]:

@@ -1,10 +1,11 @@
 """AdamW over rows of one matrix: each row is all parameters of one head, with a step count of its own.
 
-It calls the kernel under `torch.optim.AdamW(fused=True)` directly, because the first use of `torch.optim` imports the compiler
-stack, which takes longer than training a small head. The kernel is private to torch: a test pins it against the public class,
-and where it is absent the public class is used.
+It calls the kernel under `torch.optim.AdamW(fused=True)` directly, because the first use of `torch.optim`
+imports the compiler stack, which takes longer than training a small head. The kernel is private to torch: a
+test pins it against the public class, and where it is absent the public class is used.
 
-Source: I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019; torch's defaults for betas and eps.
+Source: I. Loshchilov and F. Hutter, "Decoupled weight decay regularization", ICLR 2019; torch's defaults for
+betas and eps.
 """
 
 from __future__ import annotations

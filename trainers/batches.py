@@ -1,4 +1,5 @@
-"""Features of clips, gathered once from the store into memory: one vector per clip and input, the mean of its valid rows.
+"""Features of clips, gathered once from the store into memory: one vector per clip and input, the mean of its
+valid rows.
 
 A clip for which an input is missing is left out and counted with its reason; nothing is filled in.
 """
@@ -20,27 +21,48 @@ NAMED = 3  # clips named per reason; the rest is counted
 
 @dataclass(eq=False)
 class LeftOut:
-    """Clips that take no part, by reason, in the order in which they were found."""
+    """Clips that take no part, by kind of reason, in the order in which they were found.
 
-    by_reason: dict[str, list[Key]] = field(default_factory=dict)
+    Args:
+        by_reason: kind of reason -> clips, each with what was recorded of it, or an empty text.
+    """
 
-    def add(self, reason: str, key: Key) -> None:
+    by_reason: dict[str, list[tuple[Key, str]]] = field(default_factory=dict)
+
+    def add(self, reason: str, key: Key, detail: str = "") -> None:
         """Note one."""
-        self.by_reason.setdefault(reason, []).append(key)
+        self.by_reason.setdefault(reason, []).append((key, detail))
 
-    @property
-    def keys(self) -> list[Key]:
-        """All of them; each is there once."""
-        return [key for keys in self.by_reason.values() for key in keys]
+    def counts(self) -> dict[str, int]:
+        """Return how many there are of each kind of reason."""
+        return {reason: len(items) for reason, items in self.by_reason.items()}
+
+    def items(self) -> list[dict[str, str | None]]:
+        """Return each clip with its reason, as plain JSON values."""
+        return [
+            {
+                "clip_id": key.clip_id,
+                "entity_id": key.entity_id,
+                "reason": f"{reason}: {detail}" if detail else reason,
+            }
+            for reason, items in self.by_reason.items()
+            for key, detail in items
+        ]
 
     def sentences(self) -> list[str]:
-        """Return one sentence per reason, with the count and the first few ids."""
+        """Return one sentence per kind of reason, with the count and the first few clips."""
         found = []
-        for reason, keys in self.by_reason.items():
-            shown = ", ".join(repr(key.clip_id if key.entity_id is None else tuple(key)) for key in keys[:NAMED])
-            more = ", …" if len(keys) > NAMED else ""
-            found.append(f"{len(keys)} clips left out: {reason} ({shown}{more}).")
+        for reason, items in self.by_reason.items():
+            shown = ", ".join(_named(key, detail) for key, detail in items[:NAMED])
+            more = ", …" if len(items) > NAMED else ""
+            clips = "1 clip was" if len(items) == 1 else f"{len(items)} clips were"
+            found.append(f"{clips} left out, {reason}: {shown}{more}.")
         return found
+
+
+def _named(key: Key, detail: str) -> str:
+    name = repr(key.clip_id if key.entity_id is None else tuple(key))
+    return f"{name} ({detail})" if detail else name
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,17 +101,23 @@ def gather(store: FeatureStore, clips: Sequence[Clip], inputs: Mapping[str, str]
     for role, spec in specs.items():
         if spec.kind != "numeric":
             raise BadInput(
-                f"Feature set `{spec.name}` was to be the input {role}.", f"Its kind is {spec.kind}.", "Name a numeric one."
+                f"Feature set `{spec.name}` was to be the input {role}.",
+                f"Its kind is {spec.kind}.",
+                "Name a numeric one.",
             )
     left_out = LeftOut()
     places = {role: _places(store, name, clips) for role, name in inputs.items()}
+    failures = {role: {Key(f.clip_id, f.entity_id): f.reason for f in store.failures(n)} for role, n in inputs.items()}
     present = []
     for position, clip in enumerate(clips):
         absent = next((role for role in inputs if places[role][position] is None), None)
         if absent is None:
             present.append(position)
         else:
-            left_out.add(_why(store, inputs[absent], clip, left_out), clip.key)
+            failed = failures[absent]
+            reason = failed.get(clip.key, failed.get(Key(clip.clip_id)))
+            kind = f"not in `{inputs[absent]}`" if reason is None else f"extraction of `{inputs[absent]}` failed"
+            left_out.add(kind, clip.key, reason or "")
     features = Features.empty(len(present), {role: spec.dim for role, spec in specs.items()})
     filled = np.ones(len(present), dtype=bool)
     for role, part in features.split(features.matrix).items():
@@ -124,14 +152,6 @@ def _places(store: FeatureStore, feature_set: str, clips: Sequence[Clip]) -> lis
         else:
             places.append(of_clip if of_clip in whole and of_clip not in absent else None)
     return places
-
-
-def _why(store: FeatureStore, feature_set: str, clip: Clip, left_out: LeftOut) -> str:
-    """Return why a clip has no series: a recorded failure, or never extracted."""
-    for failure in store.failures(feature_set):
-        if failure.clip_id == clip.clip_id and failure.entity_id in (clip.entity_id, None):
-            return f"`{feature_set}` failed: {failure.reason}"
-    return f"not in `{feature_set}`"
 
 
 def _pool(store: FeatureStore, feature_set: str, key: Key, into: npt.NDArray[np.float32]) -> bool:

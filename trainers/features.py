@@ -1,7 +1,8 @@
 """Features of all items in memory: one matrix, whose columns are the inputs side by side, and their scalings.
 
-One matrix makes taking the rows of a batch one call, and lets a head multiply neighbouring inputs at once. Scalings belong to a
-run, because they are fitted on its training rows; they are applied to what was taken, never to the matrix.
+One matrix makes taking the rows of a batch one call, and lets a head multiply neighbouring inputs at once.
+Scalings belong to a run, because they are fitted on its training rows; they are applied to what was taken,
+never to the matrix.
 """
 
 from __future__ import annotations
@@ -88,7 +89,8 @@ class Scaling:
 
 
 def standard(rows: Tensor) -> Scaling:
-    """Return the scaling of rows (N, D) to mean 0 and population standard deviation 1; constant columns become 0.
+    """Return the scaling of rows (N, D) to mean 0 and population standard deviation 1; constant columns become
+    0.
 
     Example:
         >>> standard(torch.tensor([[1.0, 5.0], [3.0, 5.0]])).scale
@@ -102,7 +104,8 @@ def standard(rows: Tensor) -> Scaling:
 def min_max(rows: Tensor) -> Scaling:
     """Return the scaling of rows (N, D) to -0.5..0.5; constant columns become -0.5.
 
-    Unlike SEMPI's, the maximum is that of the rows, not raised to 1: its fixed vectors squeezed 122 columns that way.
+    Unlike SEMPI's, the maximum is that of the rows, not raised to 1: its fixed vectors squeezed 122 columns
+    that way.
 
     Example:
         >>> scaling = min_max(torch.tensor([[1.0, 5.0], [3.0, 5.0]]))

@@ -1,9 +1,10 @@
 """Many runs of one head at once: folds and seeds as one batched program.
 
-The parameters of S heads are rows of one matrix, so that a step is a handful of batched products, one clipping and one AdamW.
-Each run keeps its own data, order, dropout, step count and selection, and ends as if it had trained alone (up to the rounding of
-batched against single products). Runs stand in order of their number of steps: those with a step left are always the first k rows,
-and a run that stopped early is taken out; nothing is computed and masked away.
+The parameters of S heads are rows of one matrix, so that a step is a handful of batched products, one clipping
+and one AdamW. Each run keeps its own data, order, dropout, step count and selection, and ends as if it had
+trained alone (up to the rounding of batched against single products). Runs stand in order of their number of
+steps: those with a step left are always the first k rows, and a run that stopped early is taken out; nothing is
+computed and masked away.
 
 S is runs, B rows per step, D columns of one input.
 """
@@ -67,14 +68,17 @@ def train_fused(
 class _Stack:
     """The parameters of S equal heads as rows of one matrix, and the modules that see them.
 
-    The heads' own parameters become views of their rows, so that each head can be evaluated and saved by itself at any time.
+    The heads' own parameters become views of their rows, so that each head can be evaluated and saved by itself
+    at any time.
     """
 
     def __init__(self, heads: Sequence[Head]) -> None:
         self.heads = list(heads)
         self.shapes = [(name, tuple(p.shape)) for name, p in heads[0].named_parameters()]
-        self.values = heads[0].state_dict()[self.shapes[0][0]].new_empty(
-            len(heads), sum(torch.Size(shape).numel() for _, shape in self.shapes)
+        self.values = (
+            heads[0]
+            .state_dict()[self.shapes[0][0]]
+            .new_empty(len(heads), sum(torch.Size(shape).numel() for _, shape in self.shapes))
         )
         for i, head in enumerate(heads):
             for parameter, view in zip(head.parameters(), self._views(self.values), strict=True):
@@ -92,8 +96,8 @@ class _Stack:
     def _views(self, matrix: Tensor) -> list[Tensor]:
         """Return each parameter of all rows, (S, *shape).
 
-        Weights (out, in) lie in memory as (in, out): a batched product then writes their gradient in the order of memory,
-        where transposing it would take longer than the product.
+        Weights (out, in) lie in memory as (in, out): a batched product then writes their gradient in the order
+        of memory, where transposing it would take longer than the product.
         """
         sizes = [torch.Size(shape).numel() for _, shape in self.shapes]
         return [
@@ -197,7 +201,7 @@ class _Program:
         return {site: mask.to(self.device) for site, mask in stacked.items()}
 
     def _gather(self, orders: list[Tensor], start: int, stop: int) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the features (S, steps, B, D) by role and labels (S, steps, B) of some steps, each run from its own rows."""
+        """Return the features (S, steps, B, D) by role and labels (S, steps, B) of some steps, by each run's order."""
         features = self.inputs[0].features
         shape = len(orders), stop - start, orders[0].shape[1]
         block = features.matrix.new_empty(*shape, features.matrix.shape[1])

@@ -46,9 +46,7 @@ def interval_note(groups: int) -> str | None:
     if groups < 2:
         return "There are no intervals: only one group was tested."
     if groups < FEW_GROUPS:
-        return (
-            f"Intervals come from {groups} groups only and are too narrow: less than the stated 95 % of such intervals hold."
-        )
+        return f"Intervals come from {groups} groups only and are too narrow: fewer than 95 % of such intervals hold."
     return None
 
 

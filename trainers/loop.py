@@ -1,7 +1,7 @@
 """The training loop to read: one head, one run, plain torch. `fused` does the same for many runs at once.
 
-AdamW, gradient-norm clipping, one order of visits and one set of dropout masks per epoch, selection on the validation rows.
-Features are arrays in memory; there is no data loader and no worker.
+AdamW, gradient-norm clipping, one order of visits and one set of dropout masks per epoch, selection on the
+validation rows. Features are arrays in memory; there is no data loader and no worker.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ def train_alone(
             dropped = {site: mask.to(device) for site, mask in draws.dropout(dtype).items()}
             losses = []
             for step, rows in enumerate(order):
-                outputs = head(inputs.take(rows), dropout={site: mask[step] for site, mask in dropped.items()})  # (B, outputs)
+                outputs = head(
+                    inputs.take(rows), dropout={site: mask[step] for site, mask in dropped.items()}
+                )  # (B, outputs)
                 value = loss_of(criterion, outputs, labels[rows])
                 optimizer.zero_grad()
                 value.backward()

@@ -111,12 +111,15 @@ def learning_curves(curves: Sequence[Curve], loss: str, score: str, title: str) 
     Returns:
         PNG.
     """
+    from matplotlib.ticker import MaxNLocator
+
     figure = _figure(9.6, 4.0)
     left, right = figure.subplots(1, 2)
     for axes, name in ((left, "train_loss"), (right, "validation_score")):
         lines = [np.asarray(getattr(curve, name), dtype=float) for curve in curves]
         for curve, line in zip(curves, lines, strict=True):
-            axes.plot(np.arange(1, line.size + 1), line, color=COLOURS[0], alpha=0.35, linewidth=0.9)
+            point = "." if line.size == 1 else None
+            axes.plot(np.arange(1, line.size + 1), line, color=COLOURS[0], alpha=0.35, linewidth=0.9, marker=point)
             if name == "validation_score" and 0 < curve.best_epoch <= line.size:
                 kept = line[curve.best_epoch - 1]
                 axes.plot(curve.best_epoch, kept, "o", color=COLOURS[1], markersize=4, zorder=3)
@@ -124,8 +127,8 @@ def learning_curves(curves: Sequence[Curve], loss: str, score: str, title: str) 
         if common > 1 and len(lines) > 1:
             mean = np.mean([line[:common] for line in lines], axis=0)
             axes.plot(np.arange(1, common + 1), mean, color="black", linewidth=2.2, zorder=2)
-        axes.set_xlabel("epoch")
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.set(xlabel="epoch", xlim=(0.5, max(line.size for line in lines) + 0.5))
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
         _plain(axes)
     left.set_ylabel(f"training loss ({label(loss)})")
     right.set_ylabel(f"validation {label(score)}")

@@ -1,7 +1,7 @@
 """One training run (a fold under a seed): its data, its random draws, its selection, its outcome.
 
-Both loops, `loop` and `fused`, take the same runs and draw the same numbers, so that they differ in speed only. Every run has
-generators of its own: what is trained beside it changes nothing.
+Both loops, `loop` and `fused`, take the same runs and draw the same numbers, so that they differ in speed only.
+Every run has generators of its own: what is trained beside it changes nothing.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class TrainConfig:
     Args:
         loss, metric: names; the metric selects the epoch that is kept.
         epochs: at most so many.
-        batch_size: rows per step; an incomplete last batch is dropped (rows are shuffled, so no row is always left out).
+        batch_size: rows per step; an incomplete last batch is dropped (rows are shuffled, so no row is always
+            left out).
         lr: learning rate of AdamW.
         weight_decay: of AdamW.
         clip_norm: largest norm of the gradient of one head; 0 for no limit.
@@ -41,7 +42,8 @@ class TrainConfig:
         sampler: `shuffled` or `balanced` (see `sampling`).
         lr_decay: factor on the learning rate after each epoch.
         upstream: the original's variants of losses (see `losses`).
-        must_exceed: validation score that counts as an improvement only when exceeded; None keeps the first epoch in any case.
+        must_exceed: validation score that counts as an improvement only when exceeded; None keeps the first
+            epoch in any case.
 
     Raises:
         BadInput: for a number out of range.
@@ -100,7 +102,8 @@ class Run:
         labels: (N,), floats, or int64 class ids.
         train: row numbers to learn from.
         validation: row numbers that select the epoch.
-        scalings: role -> scaling by the statistics of this run's training rows; other inputs are taken as they are.
+        scalings: role -> scaling by the statistics of this run's training rows; other inputs are taken as they
+            are.
         orders: rows to visit in each epoch, in place of drawing them; for parity with recorded runs.
     """
 
@@ -185,9 +188,7 @@ class Draws:
         """Return the masks of one epoch: site -> (steps, B, width), 0 or 1 / (1 - p)."""
         shape = self._run.steps(self._config), self._run.batch_size(self._config)
         return {
-            site: torch.empty(*shape, width, dtype=dtype)
-            .bernoulli_(1 - p, generator=self._dropout)
-            .div_(1 - p)
+            site: torch.empty(*shape, width, dtype=dtype).bernoulli_(1 - p, generator=self._dropout).div_(1 - p)
             for site, (width, p) in self._sites.items()
         }
 

@@ -1,7 +1,7 @@
 """What is to be predicted: a label column of the clips table as numbers, or as class ids.
 
-Source for classes derived from a score: SEMPI's label builder (3 equally wide classes of its range, or the sign). Its class labels
-were made from each annotator's answer; ours from the final score, which is their mean.
+Source for classes derived from a score: SEMPI's label builder (3 equally wide classes of its range, or the
+sign). Its class labels were made from each annotator's answer; ours from the final score, which is their mean.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def read_target(task: Task, table: ClipsTable, column: str | None = None, classe
         task: says the default column and the kind.
         table: the clips.
         column: another label column.
-        classes: for classes: derive so many from a score. None: the column holds class numbers 0, 1, … or names.
+        classes: for classes: derive so many from a score. None: the column holds class numbers 0, 1, … or
+            names.
 
     Raises:
         NotFound: if there is no such column.
@@ -63,9 +64,7 @@ def read_target(task: Task, table: ClipsTable, column: str | None = None, classe
     column = column or task.target
     asked = f"Task `{task.name}` takes its labels from the column `{column}`."
     if column not in table.label_columns:
-        raise NotFound(
-            asked, "The clips table has no such label column.", nearest(column, list(table.label_columns))
-        )
+        raise NotFound(asked, "The clips table has no such label column.", nearest(column, list(table.label_columns)))
     clips = tuple(clip for clip in table if clip.labels.get(column) is not None)
     unlabelled = tuple(clip for clip in table if clip.labels.get(column) is None)
     if not clips:
@@ -75,7 +74,9 @@ def read_target(task: Task, table: ClipsTable, column: str | None = None, classe
         values, names, notes = _class_labels(task, labels, table.label_columns[column], classes, asked)
         return Target(column, clips, values, names, unlabelled, notes)
     if classes is not None:
-        raise BadInput(asked, f"{classes} classes were asked for.", f"Use another task: `{task.name}` predicts numbers.")
+        raise BadInput(
+            asked, f"{classes} classes were asked for.", f"Use another task: `{task.name}` predicts numbers."
+        )
     if table.label_columns[column] != "number":
         raise BadInput(asked, f"It holds text, such as {labels[0]!r}.", "Name a column of numbers with --target.")
     numbers = np.array(labels, dtype=np.float64)
@@ -105,7 +106,9 @@ def _class_labels(
         names = tuple(sorted({str(label) for label in labels}))
         if classes not in (None, len(names)) or len(names) not in task.classes:
             shown = ", ".join(repr(name) for name in names[:5])
-            raise BadInput(asked, f"It has {len(names)} different texts: {shown} ….", f"Use a column with {allowed} classes.")
+            raise BadInput(
+                asked, f"It has {len(names)} different texts: {shown} ….", f"Use a column with {allowed} classes."
+            )
         return np.array([names.index(str(label)) for label in labels], dtype=np.int64), names, ()
     numbers = np.array(labels, dtype=np.float64)
     whole = bool((numbers == np.floor(numbers)).all()) and numbers.min() >= 0
@@ -131,13 +134,17 @@ def _names(classes: int) -> tuple[str, ...]:
 
 
 def classes_of_score(
-    scores: npt.NDArray[np.float64], classes: int, score_range: tuple[float, float], asked: str = "A score was to be classed."
+    scores: npt.NDArray[np.float64],
+    classes: int,
+    score_range: tuple[float, float],
+    asked: str = "A score was to be classed.",
 ) -> npt.NDArray[np.int64]:
     """Return the class of each score.
 
     Args:
         scores: (N,).
-        classes: 2: below zero, or zero and above; 3: equal thirds of the range, a bound belonging to the lower class.
+        classes: 2: below zero, or zero and above; 3: equal thirds of the range, a bound belonging to the lower
+            class.
         score_range: lowest and highest score.
         asked: first sentence of an error.
 

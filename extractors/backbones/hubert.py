@@ -24,9 +24,8 @@ from ..random_weights import fill_all
 from ..weights import locate
 
 if TYPE_CHECKING:
-    import torch
-
     from ..media.audio import Audio
+    from ..networks.hubert import HubertNetwork
 
 VERSION = 1  # raise it whenever the numbers change
 RATE_HZ = 16_000
@@ -82,12 +81,13 @@ CARDS = (
 
 def load(card: Card, settings: ExtractorSettings) -> HubertExtractor:
     """Load a HuBERT; see `registry.load` for what may be raised."""
+    shape, layers = SHAPES[card.name], [_layer(card, layer) for layer in settings.layers]
+    located = locate(card, settings)
+    # Only now: torch takes seconds to import, and a wrong option shall be told at once.
     from ..networks import hubert
     from . import _hubert_weights
 
-    shape, layers = SHAPES[card.name], [_layer(card, layer) for layer in settings.layers]
     device = check_device(settings.device)
-    located = locate(card, settings)
     tensors = None
     normalise = shape.conv_norm == "layer"
     if located.file is not None:
@@ -132,7 +132,7 @@ class HubertExtractor:
         card: Card,
         settings: ExtractorSettings,
         shape: HubertShape,
-        network: torch.nn.Module,
+        network: HubertNetwork,
         normalise: bool,
         weights: dict[str, Any],
         tag: str,

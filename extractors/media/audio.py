@@ -30,6 +30,7 @@ from .timeline import Block, ClockError, cut, settle, without_padding
 
 # Formats whose every packet has an exact time, so that seeking hits; in others the file is decoded from its beginning.
 EXACT_SEEK = {"mov,mp4,m4a,3gp,3g2,mj2", "wav"}
+UNSTAMPED = {"aac", "ac3", "dts", "eac3", "loas", "mp3", "truehd"}
 SAME_S = 0.001  # frames this close follow each other; all larger differences are judged by `timeline.settle`
 SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
 PREROLL_S = 1  # decoded and thrown away after seeking: MP3's bit reservoir and Opus' 80 ms are far shorter
@@ -123,6 +124,8 @@ class _Sound:
         self._blocks: Iterator[Block] = self._read()
         self._first: Fraction | None = None  # where the sound begins
         self._reached = Fraction(0)  # where it was read to
+        self._rate_hz = 0  # of the first frame
+        self._rate_changed = False
 
     def seek(self, start: Fraction) -> bool:
         """Go to shortly before a moment; False if the format cannot, or the place is not sure to be before it."""
@@ -195,20 +198,26 @@ class _Sound:
                 continue
             if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ:
                 raise media_error(self._path, f"Its header states a sample rate of {frame.sample_rate} Hz.")
+            stamp = None if frame.pts is None or self._counts(frame) else frame.pts * tick - origin
             follows = count and frame.sample_rate == rate_hz and count < rate_hz
-            if follows and frame.pts is not None:
-                lead = float(frame.pts * tick - origin - start) - count / rate_hz
-                follows = abs(lead) < SAME_S
+            if follows and stamp is not None:
+                follows = abs(float(stamp - start) - count / rate_hz) < SAME_S
             if not follows:
                 if count:
                     yield Block(start, rate_hz, np.concatenate(parts))
-                after = start + Fraction(count, rate_hz or 1)
-                start = after if frame.pts is None else frame.pts * tick - origin
+                start = start + Fraction(count, rate_hz or 1) if stamp is None else stamp
                 parts, rate_hz, count = [], frame.sample_rate, 0
             parts.append(samples)
             count += len(samples)
         if count:
             yield Block(start, rate_hz, np.concatenate(parts))
+
+    def _counts(self, frame: Any) -> bool:
+        """Tell whether time must be counted: raw AAC and its like hold no time stamps, but their rate may change."""
+        self._rate_hz = self._rate_hz or frame.sample_rate
+        changed = frame.sample_rate != self._rate_hz
+        self._rate_changed |= changed and self._container.format.name in UNSTAMPED
+        return self._rate_changed
 
 
 def mix(frame: av.AudioFrame) -> np.ndarray:

@@ -97,7 +97,7 @@ class DecodeChild:
             return self._process.wait()
 
     def _receive(self, samples: np.ndarray) -> None:
-        count = self._process.stdout.readinto(memoryview(samples).cast("B"))  # type: ignore[union-attr]
+        count = self._process.stdout.readinto(samples.data.cast("B"))  # type: ignore[union-attr]
         if count < samples.nbytes:
             raise EOFError
 

@@ -174,6 +174,7 @@ def decoded_frames(container: Any, stream: Any, reading: Reading) -> Iterator[An
     # Only where the container alone states a duration do packets of other streams tell whether the file is whole.
     wanted = list(container.streams) if states_only_total(container) else [stream]
     stream.codec_context.thread_count = 1
+    _leave_out([item for item in container.streams if item.index not in {one.index for one in wanted}])
     try:
         for packet in container.demux(wanted):
             if packet.size == 0 and packet.pts is None:
@@ -220,6 +221,13 @@ def _decode(codec: Any, packet: Any, reading: Reading) -> list[Any]:
     if codec.name.startswith("pcm_"):
         return list(frames)
     return [frame for frame in frames if not frame.is_corrupt]
+
+
+def _leave_out(streams: list[Any]) -> None:
+    """Tell the demuxer not to read the packets of some streams: of a film, the sound is a small part."""
+    discard = getattr(av.stream, "Discard", None)  # newer PyAV
+    for stream in streams if discard else []:
+        stream.discard = discard.all
 
 
 def _check_regular(path: Path) -> None:

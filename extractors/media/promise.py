@@ -8,6 +8,7 @@ can be trusted: not where FFmpeg estimates it from the bit rate (raw AAC, MP3 wi
 from __future__ import annotations
 
 import os
+import re
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
@@ -116,9 +117,9 @@ def _wav_duration(path: Path, stream: Any) -> Fraction | None:
         while len(head := file.read(8)) == 8:
             kind, size = head[:4], struct.unpack("<I", head[4:])[0]
             if kind == b"data":
-                context = stream.codec_context
-                bytes_per_s = context.rate * context.channels * context.format.bytes if context.format else 0
-                whole = 0 < size < NO_CLAIM and bytes_per_s and context.name.startswith("pcm_s16")
-                return Fraction(size, bytes_per_s) if whole else None
+                bits = re.match(r"pcm_(?:[suf](\d+)|alaw|mulaw)", stream.codec_context.name)
+                if not bits or not 0 < size < NO_CLAIM:
+                    return None
+                return Fraction(size * 8, int(bits[1] or 8) * stream.codec_context.rate * stream.codec_context.channels)
             file.seek(size + size % 2, os.SEEK_CUR)
     return None

@@ -22,7 +22,7 @@ def write_message(file: BinaryIO, message: dict[str, Any], samples: Any = None) 
     text = json.dumps(message).encode("ascii")
     file.write(struct.pack("<I", len(text)) + text)
     if samples is not None:
-        file.write(memoryview(samples).cast("B"))
+        file.write(samples.data.cast("B"))
     file.flush()
 
 

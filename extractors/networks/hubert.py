@@ -21,8 +21,10 @@ from .hubert_shape import HubertShape
 ATTENTION = "sdpa"
 POSITIONAL = "encoder.pos_conv_embed.conv.weight"
 
+HubertNetwork = Any  # transformers' HubertModel, which can be named only once transformers is imported
 
-def build(shape: HubertShape) -> nn.Module:
+
+def build(shape: HubertShape) -> HubertNetwork:
     """Return a network without weights: its tensors have names and shapes, and no memory.
 
     The positional convolution has a plain weight (`POSITIONAL`) instead of weight norm's two parts.
@@ -59,7 +61,7 @@ def build(shape: HubertShape) -> nn.Module:
     return network.eval().requires_grad_(False)
 
 
-def shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+def shapes(network: HubertNetwork) -> dict[str, tuple[int, ...]]:
     """Return the shape of each tensor that the network needs, by name."""
     return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
@@ -77,12 +79,12 @@ def join_weight_norm(scale: torch.Tensor, direction: torch.Tensor) -> torch.Tens
     return torch._weight_norm(direction, scale, 2)
 
 
-def keep_layers(network: nn.Module, count: int) -> None:
+def keep_layers(network: HubertNetwork, count: int) -> None:
     """Drop the blocks above the first `count`."""
     network.encoder.layers = network.encoder.layers[:count]
 
 
-def install(network: nn.Module, tensors: Mapping[str, torch.Tensor], device: str = "cpu") -> None:
+def install(network: HubertNetwork, tensors: Mapping[str, torch.Tensor], device: str = "cpu") -> None:
     """Give the network its weights: exactly those of `shapes(network)`.
 
     Raises:
@@ -97,7 +99,7 @@ def normalise(waveform: torch.Tensor, eps: float = 1e-5) -> torch.Tensor:
     return nn.functional.layer_norm(waveform, waveform.shape, eps=eps)  # (N,)
 
 
-def hidden(network: nn.Module, waveforms: torch.Tensor, layers: Sequence[int | None]) -> list[torch.Tensor]:
+def hidden(network: HubertNetwork, waveforms: torch.Tensor, layers: Sequence[int | None]) -> list[torch.Tensor]:
     """Return the outputs of several layers from one forward.
 
     Args:

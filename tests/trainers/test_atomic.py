@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from cuebank.store.errors import BadInput
 from cuebank.trainers.atomic import make_folder, write_atomic
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
-import cuebank
 import numpy as np
 import torch
+
+import cuebank
 from cuebank.trainers.environment import commit, environment
 
 

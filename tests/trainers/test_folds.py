@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cuebank.store.errors import BadInput
 from cuebank.trainers.folds import group_k_fold, leave_one_group_out, sempi_folds, table_folds, table_split
 from cuebank.trainers.groups import Groups, resolve_groups
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def numbered(codes) -> Groups:

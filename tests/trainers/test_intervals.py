@@ -1,4 +1,4 @@
-"""Scores and their intervals: the same numbers as resampling rows by hand, groups drawn and not rows, nothing undefined hidden."""
+"""Scores and their intervals: equal to resampling by hand, groups drawn and not rows, nothing undefined hidden."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pytest
+
 from cuebank.store.errors import BadInput, NotFound
 from cuebank.trainers import intervals
 from cuebank.trainers.groups import Groups

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
+
 from cuebank.store.errors import BadInput, NotFound
 from cuebank.trainers.losses import ccc_loss, ce_loss, focal_loss, loss, losses, mae_loss, mse_loss
-from torch.nn import functional
 
 ALL = [(name, upstream) for name in losses() for upstream in (False, True)]
 

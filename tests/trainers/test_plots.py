@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from cuebank.trainers.plots import COLOURS, confusion_picture, label, learning_curves, scatter
 from cuebank.trainers.report import Curve
 

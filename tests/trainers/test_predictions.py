@@ -7,6 +7,7 @@ import io
 
 import numpy as np
 import pytest
+
 from cuebank.store.errors import BadInput
 from cuebank.trainers.groups import resolve_groups
 from cuebank.trainers.predictions import Predictions

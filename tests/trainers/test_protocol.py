@@ -6,6 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from cuebank.store.errors import BadInput, NotFound
 from cuebank.trainers.groups import Groups, resolve_groups
 from cuebank.trainers.protocol import (
@@ -18,8 +21,6 @@ from cuebank.trainers.protocol import (
     plan_splits,
     with_inner_validation,
 )
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 def numbered(codes) -> Groups:

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 import pytest
+
 from cuebank.store.errors import BadInput
 from cuebank.trainers.groups import resolve_groups
 from cuebank.trainers.metrics import metric
@@ -189,7 +190,14 @@ def test_terminal_text_shows_all_metrics_aligned():
 
 @pytest.mark.parametrize(
     ("value", "shown"),
-    [(0.45444, "0.454"), (-12.5, "-12.500"), (0.0, "0.000"), (0.01234, "0.0123"), (1e-9, "1.00e-09"), (None, "undefined")],
+    [
+        (0.45444, "0.454"),
+        (-12.5, "-12.500"),
+        (0.0, "0.000"),
+        (0.01234, "0.0123"),
+        (1e-9, "1.00e-09"),
+        (None, "undefined"),
+    ],
 )
 def test_scores_are_shown_with_three_digits(value, shown):
     assert number(value) == shown
@@ -203,6 +211,12 @@ def test_small_texts():
 
 def test_plain_json_converts_numpy_and_notes_what_is_no_number():
     nulls: list[str] = []
-    value = {"a": np.float32(0.5), "b": (np.int64(1), np.nan), "c": np.array([1.0, np.inf]), "d": None, "e": np.bool_(1)}
+    value = {
+        "a": np.float32(0.5),
+        "b": (np.int64(1), np.nan),
+        "c": np.array([1.0, np.inf]),
+        "d": None,
+        "e": np.bool_(1),
+    }
     assert plain_json(value, "x", nulls) == {"a": 0.5, "b": [1, None], "c": [1.0, None], "d": None, "e": True}
     assert nulls == ["x.b[1]", "x.c[1]"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from cuebank.store.errors import BadInput
 from cuebank.trainers.sampling import balance_keys, balance_weights, batches, epoch_order
 

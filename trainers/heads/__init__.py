@@ -1,7 +1,8 @@
-"""Heads: the small networks that are trained on stored features. One file each; the list of files is the list of heads.
+"""Heads: the small networks that are trained on stored features. One file each; the list of files is the list
+of heads.
 
-A file declares `CARD`, a `HeadCard`; its name with dashes is the head's name (`temporal_gnn.py` is `temporal-gnn`). Files
-whose name starts with `_` are no heads. Listing the names imports none of them.
+A file declares `CARD`, a `HeadCard`; its name with dashes is the head's name (`temporal_gnn.py` is
+`temporal-gnn`). Files whose name starts with `_` are no heads. Listing the names imports none of them.
 """
 
 from __future__ import annotations

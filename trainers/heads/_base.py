@@ -1,7 +1,8 @@
 """What a head is: a torch module over named features, and the card that says how to build it.
 
-B is items in a batch, T rows of one item, D columns of one input. A *role* names an input by what it tells about a person
-(`video`, `audio`, `text`, `openface`, or any other word); which feature set plays it is decided outside.
+B is items in a batch, T rows of one item, D columns of one input. A *role* names an input by what it tells
+about a person (`video`, `audio`, `text`, `openface`, or any other word); which feature set plays it is decided
+outside.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ class Head(nn.Module, ABC):
     """A network from named features to (B, outputs). It never sees paths, stores or ids.
 
     Attributes:
-        stackable: whether the same module computes several independent copies of itself at once when each parameter
-            carries a leading axis S: features are then (S, B, D) and the result is (S, B, outputs). Folds and seeds of
-            such heads train as one batched program (see `fused`); it takes `_layers.Affine` instead of `nn.Linear`, and
-            no other layer with parameters.
+        stackable: whether the same module computes several independent copies of itself at once when each
+            parameter
+            carries a leading axis S: features are then (S, B, D) and the result is (S, B, outputs). Folds and
+                seeds of
+            such heads train as one batched program (see `fused`); it takes `_layers.Affine` instead of
+            `nn.Linear`, and no other layer with parameters.
     """
 
     stackable: ClassVar[bool] = False
@@ -29,8 +32,8 @@ class Head(nn.Module, ABC):
     def dropout_sites(self) -> dict[str, tuple[int, float]]:
         """Return the places where training drops values: name -> (width, probability), in the order of use.
 
-        Their masks are drawn outside, by each run's own generator, and handed to `forward`. A head that says nothing here
-        draws from torch's global generator, which the training loop seeds.
+        Their masks are drawn outside, by each run's own generator, and handed to `forward`. A head that says
+        nothing here draws from torch's global generator, which the training loop seeds.
         """
         return {}
 
@@ -50,7 +53,8 @@ class Head(nn.Module, ABC):
             masks: role -> (B, T), True where a row is there. What stands in other rows never matters.
             times: role -> (B, T) seconds from the item's start, for heads that use time.
             entities: (B,) int64, equal for items of one entity, for heads that relate items.
-            dropout: site -> (B, width), 0 where dropped and 1 / (1 - p) elsewhere. None in training mode: drawn here.
+            dropout: site -> (B, width), 0 where dropped and 1 / (1 - p) elsewhere. None in training mode: drawn
+                here.
         """
 
 
@@ -62,7 +66,8 @@ class HeadCard:
         name: as used on the command line.
         title: one line for lists.
         config: frozen dataclass of its settings, all with defaults.
-        build: (input dims by role, outputs, config) -> untrained head; raises BadInput for what does not fit together.
+        build: (input dims by role, outputs, config) -> untrained head; raises BadInput for what does not fit
+            together.
     """
 
     name: str

@@ -1,8 +1,10 @@
-"""Layers that compute one head, or a stack of S independent copies of it whose parameters carry a leading axis S.
+"""Layers that compute one head, or a stack of S independent copies of it whose parameters carry a leading axis
+S.
 
-Folds and seeds of a small head differ in their numbers only, so that S of them are one batched matrix product. Concatenated
-inputs are multiplied piece by piece: no copy of the concatenation, and no gradient for pieces that are stored features. Pieces
-that are neighbouring columns of one matrix are one product.
+Folds and seeds of a small head differ in their numbers only, so that S of them are one batched matrix product.
+Concatenated
+inputs are multiplied piece by piece: no copy of the concatenation, and no gradient for pieces that are stored
+features. Pieces that are neighbouring columns of one matrix are one product.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ class Affine(nn.Linear):
     Its weight is (out, in), or (S, out, in) for a stack.
     """
 
-    def forward(self, *inputs: Tensor) -> Tensor:  # type: ignore[override]
+    def forward(self, *inputs: Tensor) -> Tensor:
         """Return (B, out) for inputs (B, D_i) that add up to `in` columns, or (S, B, out) for (S, B, D_i)."""
         if self.weight.ndim == 2:
             stacked = _stacked([x.unsqueeze(0) for x in inputs], self.weight.unsqueeze(0), self.bias.unsqueeze(0))
@@ -100,7 +102,7 @@ def masked_mean(rows: Tensor, mask: Tensor) -> Tensor:
 
 
 def drop(values: Tensor, mask: Tensor | None, probability: float, training: bool) -> Tensor:
-    """Drop values in training: by the mask (same shape, already scaled) where one is given, else by a draw of torch's."""
+    """Drop values in training: by the mask (same shape, scaled) where one is given, else by a draw of torch's."""
     if not training or probability == 0:
         return values
     return values * mask if mask is not None else nn.functional.dropout(values, probability)

@@ -1,10 +1,12 @@
 """Multi-layer perceptron over the concatenated means of any inputs: SEMPI's fusion head.
 
-Source: SEMPI engagement baseline (ICMI 2024), written independently from a description and checked against recorded outputs.
-State-dict names are the original's (`extra_mlp.0.*`, `out.fc1.*`, …), without the entries of layers that are not used. What
+Source: SEMPI engagement baseline (ICMI 2024), written independently from a description and checked against
+recorded outputs. State-dict names are the original's (`extra_mlp.0.*`, `out.fc1.*`, …), without the entries of
+layers that are not used. What
 differs: coded integers became words, and missing inputs are simply not in the inputs.
 
-Features -> [OpenFace columns -> projection] -> fc1 -> dropout -> activation -> fc2 -> dropout -> activation -> fc3.
+Features -> [OpenFace columns -> projection] -> fc1 -> dropout -> activation -> fc2 -> dropout -> activation ->
+fc3.
 """
 
 from __future__ import annotations
@@ -53,9 +55,10 @@ class MlpConfig:
         dropout: probability, before each activation; 0 <= p < 1.
         dropout_on_output: drop the outputs too (while training).
         second_layer: False leaves out fc2; the activation is applied twice all the same, as in the original.
-        openface_projection_dim: width of a layer of its own for OpenFace; None concatenates its columns as they are. Its
-            activation is tanh with `tanh`, leaky ReLU with any other.
-        openface_columns: `none`, `all`, `AU`, `pose`, `pose+AU` or `gaze`; all but `none` and `all` need the 329 columns.
+        openface_projection_dim: width of a layer of its own for OpenFace; None concatenates its columns as they
+            are. Its activation is tanh with `tanh`, leaky ReLU with any other.
+        openface_columns: `none`, `all`, `AU`, `pose`, `pose+AU` or `gaze`; all but `none` and `all` need the
+            329 columns.
         order: order of concatenation; default: video, audio, text, openface, then others by name.
     """
 
@@ -77,8 +80,8 @@ class MlpConfig:
                 raise BadInput(
                     "A head `mlp` was described.", f"Its {name} is {value!r}.", f"Use one of {', '.join(known)}."
                 )
-        positive = self.hidden_size >= 1 and (self.openface_projection_dim or 1) >= 1
-        if not (positive and 0 <= self.dropout < 1):
+        sizes = (self.hidden_size, 1 if self.openface_projection_dim is None else self.openface_projection_dim)
+        if not (min(sizes) >= 1 and 0 <= self.dropout < 1):
             raise BadInput(
                 "A head `mlp` was described.",
                 f"Found hidden_size={self.hidden_size}, openface_projection_dim={self.openface_projection_dim}, "
@@ -91,6 +94,7 @@ class Mlp(Head):
     """The network of `MlpConfig`."""
 
     stackable: ClassVar[bool] = True
+    columns: Tensor | None
 
     def __init__(self, input_dims: Mapping[str, int], outputs: int, config: MlpConfig) -> None:
         super().__init__()
@@ -99,19 +103,20 @@ class Mlp(Head):
         self.activation = ACTIVATIONS[config.activation]
         dims = {role: input_dims[role] for role in self.roles}
         self.extra_mlp: nn.Sequential | None = None
+        positions = None
         if "openface" in dims:
-            columns = _selected(dims["openface"], config.openface_columns)
-            self.register_buffer("columns", columns, persistent=False)
-            dims["openface"] = dims["openface"] if columns is None else len(columns)
+            positions = _selected(dims["openface"], config.openface_columns)
+            dims["openface"] = dims["openface"] if positions is None else len(positions)
             if config.openface_projection_dim is not None:
                 projection = Affine(dims["openface"], config.openface_projection_dim)
                 self.extra_mlp = nn.Sequential(projection)
                 dims["openface"] = config.openface_projection_dim
-        self.out = nn.Module()
-        self.out.fc1 = Affine(sum(dims.values()), config.hidden_size)
+        self.register_buffer("columns", positions, persistent=False)
+        layers = {"fc1": Affine(sum(dims.values()), config.hidden_size)}
         if config.second_layer:
-            self.out.fc2 = Affine(config.hidden_size, config.hidden_size)
-        self.out.fc3 = Affine(config.hidden_size, outputs)
+            layers["fc2"] = Affine(config.hidden_size, config.hidden_size)
+        layers["fc3"] = Affine(config.hidden_size, outputs)
+        self.out = nn.ModuleDict(layers)
         self.outputs = outputs
 
     def dropout_sites(self) -> dict[str, tuple[int, float]]:
@@ -130,14 +135,14 @@ class Mlp(Head):
         entities: Tensor | None = None,
         dropout: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Return (B, outputs); see `Head.forward`. Rows are averaged under their mask; times and entities are not used."""
+        """Return (B, outputs); see `Head.forward`. Rows are averaged under their mask; times have no effect."""
         p, drawn = self.config.dropout, dropout or {}
-        hidden = self.out.fc1(*(self._input(role, features[role], masks) for role in self.roles))  # (B, hidden)
+        hidden = self.out["fc1"](*(self._input(role, features[role], masks) for role in self.roles))  # (B, hidden)
         hidden = self.activation(drop(hidden, drawn.get("hidden1"), p, self.training))
         if self.config.second_layer:
-            hidden = self.out.fc2(hidden)
+            hidden = self.out["fc2"](hidden)
         hidden = self.activation(drop(hidden, drawn.get("hidden2"), p, self.training))
-        result: Tensor = self.out.fc3(hidden)  # (B, outputs)
+        result: Tensor = self.out["fc3"](hidden)  # (B, outputs)
         if self.config.dropout_on_output:
             result = drop(result, drawn.get("output"), p, self.training)
         return result

@@ -1,6 +1,8 @@
-"""Tasks: what is predicted from which features, and how it is judged. One small file each; the list of files is the list.
+"""Tasks: what is predicted from which features, and how it is judged. One small file each; the list of files is
+the list.
 
-A file declares `TASK`, a `Task`; its name with dashes is the task's name. Files whose name starts with `_` are no tasks.
+A file declares `TASK`, a `Task`; its name with dashes is the task's name. Files whose name starts with `_` are
+no tasks.
 """
 
 from __future__ import annotations

@@ -22,7 +22,8 @@ class Task:
         unit: what one prediction is about: `clip` (one row of the clips table).
         kind: `regression` or `classes`.
         inputs: role -> patterns of backbone names (the part of a feature set's name before its first dot).
-        extract: role -> the options of `cuebank extract` that make a feature set for it; roles without are not made by it.
+        extract: role -> the options of `cuebank extract` that make a feature set for it; roles without are not
+            made by it.
         head: name of the default head.
         head_settings: settings of the default head where they differ from its own defaults.
         loss: name of the default loss.

@@ -1,7 +1,7 @@
 """How engaged a listener is, as one of two or three classes per clip.
 
-Source: SEMPI engagement baseline, its class labels. Balanced sampling by class, as published; outputs are not dropped, which
-is the published default outside of the regression command.
+Source: SEMPI engagement baseline, its class labels. Balanced sampling by class, as published; outputs are not
+dropped, which is the published default outside of the regression command.
 """
 
 from __future__ import annotations

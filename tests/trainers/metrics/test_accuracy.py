@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from cuebank.store.errors import BadInput
 from cuebank.trainers.metrics.accuracy import accuracy
 

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+
 from cuebank.store.errors import BadInput
 from cuebank.trainers.metrics.ccc import ccc, ccc_many
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cuebank.store.errors import BadInput, NotFound
 from cuebank.trainers import metrics as package
 from cuebank.trainers.metrics import metric, metrics

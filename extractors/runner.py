@@ -1,0 +1,248 @@
+"""Run backbones over the clips of a table and keep the rows in a store: the library behind `cuebank extract`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import cast
+
+from ..store.clips_table import ClipsTable
+from ..store.errors import BadInput
+from ..store.feature_store import FeatureStore
+from .base import Extractor, ExtractorSettings
+from .errors import MediaError
+from .media.audio import Audio
+from .media.isolation import DecodePool, DecodeRequest
+from .plan import Plan, make_plan, refuse_conflicts
+from .registry import card, load
+from .report import Estimate, ExtractReport, Failed, Progress
+from .series_writer import SeriesWriter
+from .unit import process
+
+
+def extract(
+    backbones: str | Sequence[str],
+    clips: ClipsTable | str | Path,
+    store: str | Path,
+    *,
+    weights: str | Mapping[str, str] | None = None,
+    seed: int = 0,
+    layers: Sequence[str] = ("last",),
+    pooling: str = "none",
+    precision: str = "fp32",
+    dtype: str = "float16",
+    keep_last_s: float | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    overwrite: bool = False,
+    decode_workers: int = 1,
+    commit_every_s: float = 5.0,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> ExtractReport:
+    """Run frozen backbones over clips and keep their features in a store.
+
+    Series that the store has already are skipped; what failed before is tried again. A clip that fails is recorded with
+    its reason, and the run goes on. Ctrl-C ends the run early: what is finished is committed, and the report says so.
+
+    Args:
+        backbones: names of cards or families.
+        clips: the table, or the path of its CSV.
+        store: path of the store; made if there is none.
+        weights: for all backbones, or by name of backbone; see `ExtractorSettings`.
+        seed, layers, pooling, precision, dtype, keep_last_s, device: see `ExtractorSettings`.
+        threads: CPU threads of torch during this call; None: torch's own choice.
+        overwrite: make series anew that are there.
+        decode_workers: processes that decode ahead; 0: decode in this one.
+        commit_every_s: seconds between commits, >= 0.
+        dry_run: only say what there is to do; write nothing.
+        progress: told how far the run is.
+
+    Raises:
+        BadInput: for a table or an option that cannot be used; before anything is written.
+        NotFound: for an unknown backbone.
+        WeightsError: if weights cannot be had or do not fit.
+        Conflict: if the store has a feature set of the same name made in another way.
+        CuebankError: if the disk fails.
+    """
+    started = time.monotonic()
+    names = _names(backbones)
+    table = clips if isinstance(clips, ClipsTable) else ClipsTable.read_csv(clips)
+    if decode_workers < 0 or not commit_every_s >= 0:
+        raise BadInput(
+            f"{decode_workers} decode workers and a commit every {commit_every_s} s were asked for.",
+            "Neither can be negative.",
+            "Use 0 or more.",
+        )
+    settings = [
+        ExtractorSettings(
+            weights=_weights(name, names, weights),
+            seed=seed,
+            layers=tuple(layers),
+            pooling=pooling,
+            precision=precision,
+            dtype=dtype,
+            device=device,
+            keep_last_s=keep_last_s,
+        )
+        for name in names
+    ]
+    with _threads(threads):
+        extractors = [load(name, one) for name, one in zip(names, settings, strict=True)]
+        run = _Run(extractors, table, str(store), started)
+        if dry_run:
+            return run.survey(overwrite)
+        return run.run(overwrite, decode_workers, commit_every_s, progress)
+
+
+def _names(backbones: str | Sequence[str]) -> list[str]:
+    names = [card(name).name for name in ([backbones] if isinstance(backbones, str) else backbones)]
+    if not names or len(set(names)) != len(names):
+        raise BadInput(
+            f"The backbones {', '.join(names) or '(none)'} were asked for.",
+            "At least one is needed, each of them once.",
+            "Name each with --backbone; `cuebank backbones` lists them.",
+        )
+    return names
+
+
+def _weights(name: str, names: list[str], weights: str | Mapping[str, str] | None) -> str | None:
+    """The weights for one backbone."""
+    if isinstance(weights, Mapping):
+        unknown = set(weights) - set(names)
+        if unknown:
+            raise BadInput(
+                f"Weights were given for {', '.join(sorted(unknown))}.",
+                f"The backbones asked for are {', '.join(names)}.",
+                "Give weights by these names.",
+            )
+        return weights.get(name)
+    if weights not in (None, "random") and len(names) > 1:
+        raise BadInput(
+            f"The weights `{weights}` were given for {len(names)} backbones.",
+            "They belong to one network only.",
+            "Extract one backbone at a time, or give weights by name.",
+        )
+    return weights
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Let torch use `count` threads for a while; None: leave it alone."""
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@dataclass
+class _Run:
+    """One extraction: what it works with, and what came of it so far."""
+
+    extractors: Sequence[Extractor]
+    table: ClipsTable
+    store: str
+    started: float
+    loaded: float = field(default_factory=time.monotonic)
+    done: int = 0
+    failed: list[Failed] = field(default_factory=list)
+    model_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.specs = [spec for extractor in self.extractors for spec in extractor.specs]
+        self.timings = {"load_s": round(self.loaded - self.started, 3), "began_at": time.time()}
+
+    def survey(self, overwrite: bool) -> ExtractReport:
+        """Say what there is to do, and write nothing."""
+        from .dry_run import survey
+
+        if Path(self.store).exists():
+            with FeatureStore.open(self.store) as features:
+                refuse_conflicts(features, self.specs)
+                plan = make_plan(self.table, self.specs, features, overwrite)
+        else:
+            plan = make_plan(self.table, self.specs, None, overwrite)
+        estimate, self.failed = survey(plan, self.extractors)
+        return self._report(plan, estimate=estimate)
+
+    def run(
+        self, overwrite: bool, decode_workers: int, commit_every_s: float, progress: Progress | None
+    ) -> ExtractReport:
+        """Do it."""
+        with FeatureStore.open(self.store, "a") as features:
+            refuse_conflicts(features, self.specs)
+            for spec in self.specs:
+                features.create(spec)
+            features.write_clips(self.table)
+            plan = make_plan(self.table, self.specs, features, overwrite)
+            if progress is not None:
+                progress.start(plan.keys, "clip", ", ".join(e.card.name for e in self.extractors))
+            writer = SeriesWriter(features, commit_every_s)
+            interrupted = False
+            try:
+                with DecodePool(decode_workers) as pool:
+                    self._work(plan, pool, writer, progress)
+            except KeyboardInterrupt:
+                interrupted = True
+            finally:
+                self._count_refused(writer.finish())
+                if progress is not None:
+                    progress.close()
+        self.timings["model_s"] = round(self.model_s, 3)
+        return self._report(plan, interrupted=interrupted)
+
+    def _work(self, plan: Plan, pool: DecodePool, writer: SeriesWriter, progress: Progress | None) -> None:
+        rates = sorted({extractor.input_rate_hz for extractor in self.extractors})
+        requests = (DecodeRequest(unit.path, rate, unit.start_s, unit.end_s) for unit in plan.units for rate in rates)
+        # A generator: closing it ends what is being decoded.
+        with closing(cast("Generator[tuple[DecodeRequest, Audio | MediaError]]", pool.decode(requests))) as decoded:
+            for unit in plan.units:
+                sounds = {rate: next(decoded)[1] for rate in rates}
+                begun = time.monotonic()
+                outcomes = process(self.extractors, sounds, unit.feature_sets())
+                self.model_s += time.monotonic() - begun
+                for key, wanted in unit.wanted.items():
+                    reasons = []
+                    for name in wanted:
+                        outcome = outcomes[name]
+                        writer.put(name, key, outcome)
+                        if isinstance(outcome, str) and outcome not in reasons:
+                            reasons.append(outcome)
+                    if reasons:
+                        self.failed.append(Failed(*key, " ".join(reasons)))
+                    else:
+                        self.done += 1
+                    if progress is not None:
+                        progress.advance(f"{key.clip_id} FAILED" if reasons else key.clip_id)
+
+    def _count_refused(self, refused: list[Failed]) -> None:
+        known = {failure[:2] for failure in self.failed}
+        for failure in refused:
+            if failure[:2] not in known:
+                known.add(failure[:2])
+                self.failed.append(failure)
+                self.done -= 1
+
+    def _report(self, plan: Plan, interrupted: bool = False, estimate: Estimate | None = None) -> ExtractReport:
+        return ExtractReport(
+            store=self.store,
+            feature_sets=[spec.name for spec in self.specs],
+            done=self.done,
+            skipped=plan.skipped,
+            failed=self.failed,
+            seconds=time.monotonic() - self.started,
+            left=plan.keys - self.done - len(self.failed) if interrupted else 0,
+            timings=self.timings,
+            interrupted=interrupted,
+            estimate=estimate,
+        )

@@ -1,0 +1,109 @@
+"""What every backbone must do, shown on the tiny card of each family that the registry finds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cuebank.extractors import ExtractorSettings, cards, load
+from cuebank.extractors.media import Audio
+from cuebank.store import feature_set_name
+
+TINY = [card.name for card in cards() if card.tiny and card.input == "audio"]
+POOLINGS = ("none", "mean")
+
+
+def audio(seconds: float, rate_hz: int, seed: int = 0, start_s: float = 0.0) -> Audio:
+    noise = np.random.default_rng(seed).standard_normal(round(seconds * rate_hz))
+    return Audio((0.1 * noise).astype(np.float32), rate_hz, start_s)
+
+
+@pytest.fixture(params=[(name, pooling) for name in TINY for pooling in POOLINGS], ids="+".join)
+def make(request: pytest.FixtureRequest) -> Callable[..., Any]:
+    name, pooling = request.param
+    return lambda **settings: load(name, ExtractorSettings(**{"weights": "random", "pooling": pooling, **settings}))
+
+
+def test_rows_have_the_shapes_types_and_count_that_the_specs_state(make: Callable[..., Any]) -> None:
+    extractor = make(layers=("1", "last"))
+    assert extractor.input_rate_hz == extractor.card.rate_hz
+    assert len(extractor.specs) == 2
+    for seconds in (0.3, 1.0, 1.7):
+        made = extractor.extract(audio(seconds, extractor.input_rate_hz))
+        assert len(made) == len(extractor.specs)
+        for spec, rows in zip(extractor.specs, made, strict=True):
+            count = 1 if spec.timebase is None else spec.timebase.count(seconds)
+            assert rows.values.shape == (count, spec.dim)
+            assert spec.dim == extractor.card.dim
+            assert rows.values.dtype == np.float32
+            assert rows.times.shape == rows.valid.shape == (count,)
+            assert (rows.times.dtype, rows.valid.dtype) == (np.float64, bool)
+            assert np.isfinite(rows.values).all()
+
+
+def test_times_lie_within_the_stream_and_move_with_its_start(make: Callable[..., Any]) -> None:
+    extractor = make()
+    for start_s in (0.0, 2.43):
+        (rows,) = extractor.extract(audio(1.5, extractor.input_rate_hz, start_s=start_s))
+        assert (np.diff(rows.times) > 0).all()
+        assert rows.times[0] >= start_s
+        assert rows.times[-1] <= start_s + 1.5
+        timebase = extractor.specs[0].timebase
+        if timebase is not None:
+            np.testing.assert_allclose(rows.times, start_s + timebase.centers(len(rows.times)), rtol=0, atol=1e-12)
+
+
+def test_a_clip_alone_and_in_company_and_again_gives_the_same_bits(make: Callable[..., Any]) -> None:
+    one, other = (audio(seconds, 16000, seed) for seconds, seed in ((1.0, 1), (1.6, 2)))
+    alone = make().extract(one)[0]
+    company = make()
+    company.extract(other)
+    for _ in range(2):
+        assert company.extract(one)[0].values.tobytes() == alone.values.tobytes()
+    assert company.extract(other)[0].values.tobytes() == make().extract(other)[0].values.tobytes()
+
+
+def test_the_alignment_and_the_fate_of_the_samples_do_not_matter(make: Callable[..., Any]) -> None:
+    extractor, sound = make(), audio(1.0, 16000)
+    expected = extractor.extract(sound)[0].values
+    for offset in range(1, 5):
+        shifted = np.zeros(len(sound.samples) + 8, np.float32)[offset:][: len(sound.samples)]
+        shifted[:] = sound.samples
+        shifted.flags.writeable = False
+        assert extractor.extract(Audio(shifted, 16000, 0.0))[0].values.tobytes() == expected.tobytes()
+
+
+def test_no_gradients_are_recorded_and_the_training_mode_of_others_does_not_matter(make: Callable[..., Any]) -> None:
+    extractor = make()
+    with torch.enable_grad():
+        (rows,) = extractor.extract(audio(1.0, 16000))
+    assert isinstance(rows.values, np.ndarray)
+    assert torch.is_grad_enabled()
+
+
+def test_specs_name_and_describe_what_was_asked_for(make: Callable[..., Any]) -> None:
+    extractor = make(seed=5, layers=("1", "last"), precision="bf16", dtype="float32")
+    for spec, layer in zip(extractor.specs, ("1", "last"), strict=True):
+        assert spec.name == feature_set_name(extractor.card.name, "random-5", layer, spec.recipe.pooling)
+        assert (spec.recipe.backbone, spec.recipe.layer) == (extractor.card.name, layer)
+        assert (spec.recipe.precision, spec.dtype) == ("bf16", "float32")
+        assert (spec.timebase is None) == (spec.recipe.pooling == "mean")
+        assert spec == type(spec).from_json(spec.to_json())
+    assert len({spec.fingerprint for spec in extractor.specs}) == 2
+
+
+def test_holes_are_marked_or_left_out_never_taken_for_sound(make: Callable[..., Any]) -> None:
+    extractor, sound = make(), audio(2.0, 16000)
+    holed = Audio(sound.samples, 16000, 0.0, ((1.0, 1.5),))
+    (rows,) = extractor.extract(holed)
+    if extractor.specs[0].timebase is None:
+        assert rows.valid.all()
+    else:
+        half = float(extractor.specs[0].timebase.window_s) / 2
+        inside = (rows.times + half > 1.0) & (rows.times - half < 1.5)
+        assert np.array_equal(rows.valid, ~inside)
+        assert inside.any()

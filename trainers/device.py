@@ -1,0 +1,42 @@
+"""Where to compute: the device by its name, and the number of CPU threads for as long as it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from ..store.errors import BadInput
+
+
+def check_device(name: str) -> str:
+    """Return the name of a device that is there.
+
+    Raises:
+        BadInput: if torch does not know it, or this machine does not have it.
+
+    Example:
+        >>> check_device("cpu")
+        'cpu'
+    """
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built with CUDA
+        reason = str(error).strip().splitlines()[0]
+        raise BadInput(
+            f"The device `{name}` was asked for.", f"It cannot be used: {reason}.", "Use --device cpu."
+        ) from error
+    return name
+
+
+@contextmanager
+def cpu_threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many threads inside; None changes nothing."""
+    before = torch.get_num_threads()
+    try:
+        if count is not None:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)
