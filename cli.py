@@ -38,7 +38,7 @@ class Shell(click.Group):
 
 
 @click.group(cls=Shell, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="cuebank")
+@click.version_option(package_name="cuebank", prog_name="cuebank")
 def main() -> None:
     """Run frozen backbones once over clips, keep the features in a store, train small heads from it in seconds."""
 
@@ -125,14 +125,18 @@ def extract(as_json: bool, **options: Any) -> None:
     show_default=True,
     help="`sempi`: exactly as published, defects included.",
 )
-@click.option("--folds", type=click.IntRange(2), default=5, show_default=True, help="Unless the table has its own.")
+@click.option("--folds", type=click.IntRange(2), help="Unless the table has its own.  [default: the task's]")
 @click.option("--seed", "seeds", type=int, multiple=True, help="May be repeated.  [default: 0]")
 @click.option("--epochs", type=click.IntRange(1), default=30, show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
 @click.option("--lr", type=float, default=3e-4, show_default=True, help="Learning rate of AdamW.")
+@click.option("--lr-decay", type=float, default=1.0, show_default=True, help="Factor on it after each epoch.")
 @click.option("--weight-decay", type=float, default=0.01, show_default=True)
 @click.option("--clip-norm", type=float, default=0.1, show_default=True, help="Largest norm of the gradient.")
 @click.option("--patience", type=click.IntRange(0), default=10, show_default=True, help="Epochs; 0: no early stopping.")
+@click.option("--sampler", help="shuffled or balanced.  [default: the task's]")
+@click.option("--classes", type=click.IntRange(2, 3), help="For engagement-class: how many to derive from a score.")
+@click.option("--validation-fraction", type=float, default=0.2, show_default=True, help="Of the training groups.")
 @click.option("--normalise", type=click.Choice(["none", "standard"]), default="none", show_default=True)
 @click.option("--openface-norm", type=PATH, help="Fixed min_vec/max_vec (.npz).  [default: fitted on training rows]")
 @DEVICE

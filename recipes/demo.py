@@ -15,7 +15,7 @@ MEETINGS, PARTICIPANTS, CLIPS, DURATION_S = 4, 4, 5, 3.0
 MARK = ".cuebank-demo"  # only a folder with this file is ever made anew
 
 
-def run(
+def demo(
     out: Path,
     backbone: str,
     weights: str,

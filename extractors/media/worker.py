@@ -12,7 +12,6 @@ import os
 import queue
 import signal
 import struct
-import sys
 import threading
 from typing import Any, BinaryIO
 
@@ -32,14 +31,20 @@ def read_message(file: BinaryIO) -> dict[str, Any]:
     Raises:
         EOFError: if the other side is gone.
     """
-    head = file.read(4)
-    if len(head) < 4:
-        raise EOFError
-    size = struct.unpack("<I", head)[0]
-    text = file.read(size)
-    if len(text) < size:
-        raise EOFError
-    return dict(json.loads(text))
+    size = struct.unpack("<I", _exactly(file, 4))[0]
+    return dict(json.loads(_exactly(file, size)))
+
+
+def _exactly(file: BinaryIO, count: int) -> bytes:
+    """Read that many bytes, also from a file without a buffer, which may give less at a time."""
+    parts = []
+    while count:
+        part = file.read(count)
+        if not part:
+            raise EOFError
+        parts.append(part)
+        count -= len(part)
+    return b"".join(parts)
 
 
 def main() -> None:
@@ -47,8 +52,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else prints must not get between the answers
+    # Without a buffer: Python aborts, instead of exiting, while another thread waits in a buffered stdin.
+    source = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115, PTH123
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, requests), daemon=True).start()
+    threading.Thread(target=_listen, args=(source, requests), daemon=True).start()
     while True:
         _answer(requests.get(), answers)
 

@@ -20,7 +20,8 @@ from cuebank.store import Clip, ClipsTable, FeatureStore
 from cuebank.store.verify import verify
 
 # Runs extractions on request: a line "STORE" starts one in a fork of this process, which has torch and transformers
-# loaded already (importing them anew takes longer than the extraction); the answer is the fork's process id.
+# loaded already (importing them anew takes longer than the extraction); the answer is the fork's process id. A second
+# line asks how it ended: until then the id stays taken, so that a signal cannot hit anybody else.
 SERVER = """
 import json, os, sys
 import torch, av
@@ -36,6 +37,7 @@ for line in sys.stdin:
         extract("hubert-tiny", clips, line.strip(), **options)
         os._exit(0)
     print(pid, flush=True)
+    sys.stdin.readline()
     print(os.waitpid(pid, 0)[1], flush=True)
 """
 # One extraction in a process of its own; says when each clip is finished, and its report at the end.
@@ -83,21 +85,24 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+def ask(server: subprocess.Popen[str], line: object) -> int:
+    server.stdin.write(f"{line}\n")
+    server.stdin.flush()
+    return int(server.stdout.readline())
+
+
 def kill_rounds(table: Path, folder: Path, undisturbed: dict[Any, Any], rounds: int, seed: int) -> list[int]:
     """Kill an extraction `rounds` times; return how many series were committed after each kill."""
     dice, store, seen = random.Random(seed), folder / "killed.zarr", []
     command = [sys.executable, "-c", SERVER, str(table), json.dumps(OPTIONS)]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
-    ) as server:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "env": environment()}
+    with subprocess.Popen(command, **pipes) as server:
         for number in range(rounds):
-            server.stdin.write(f"{store}\n")
-            server.stdin.flush()
-            pid = int(server.stdout.readline())
+            pid = ask(server, store)
             # From before the first clip to about the end of a whole run.
             time.sleep(dice.uniform(0, 1.0) if number else 0.4)
             os.kill(pid, signal.SIGKILL)
-            status = int(server.stdout.readline())
+            status = ask(server, "how?")
             assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
             if not store.exists():
                 seen.append(0)
@@ -108,8 +113,7 @@ def kill_rounds(table: Path, folder: Path, undisturbed: dict[Any, Any], rounds: 
             assert checked["ok"], checked
             seen.append(len(found))
             if len(found) == len(undisturbed):
-                extract("hubert-tiny", table, store, overwrite=True, **{**OPTIONS, "layers": ["1"]})
-                store = folder / f"killed-{number}.zarr"
+                store = folder / f"killed-{number}.zarr"  # there is nothing left to do in this one
         server.stdin.close()
     report = extract("hubert-tiny", table, store, **OPTIONS)
     assert report.done + report.skipped == COUNT

@@ -101,7 +101,7 @@ def test_files_that_lead_to_other_files_are_refused(tone, tmp_path):
             decode_audio(tmp_path / name, 16000)
 
 
-def test_a_film_without_sound_names_its_streams(tmp_path, shared):
+def test_a_film_without_sound_names_its_streams(tmp_path):
     import av
     import numpy as np
 

@@ -49,7 +49,7 @@ def test_a_real_film_cut_short_is_an_error_or_unreadable(tmp_path, shared):
     for share in (0.3, 0.6, 0.95):
         path = tmp_path / "cut.mp4"
         path.write_bytes(content[: int(len(content) * share)])
-        with pytest.raises(MediaError, match="cut short|cannot be read"):
+        with pytest.raises(MediaError, match=r"cut short|cannot be read"):
             decode_audio(path, 16000)
 
 

@@ -1,0 +1,143 @@
+"""Committed means durable: writers are killed, starved of disk and interrupted, and the laws hold each time."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import random
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cuebank.store import FeatureStore
+from cuebank.store.verify import verify
+
+WRITER = Path(__file__).resolve().parent / "programs" / "writer.py"
+SERIES = 400
+
+
+@pytest.fixture(scope="module")
+def writer():
+    spec = importlib.util.spec_from_file_location("writer_program", WRITER)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def check_store(path, writer, promised):
+    """Everything promised is there, everything there is right; return how many series there are."""
+    store = FeatureStore.open(path)
+    count = 0
+    for name in store.feature_sets():
+        there = {(item.clip_id, item.entity_id) for item in store.series(name)}
+        assert {writer.key(number) for number in promised} <= there
+        for number in range(SERIES):
+            if writer.key(number) in there:
+                for mine, wanted in zip(
+                    store.read(name, *writer.key(number)), writer.series(number, name), strict=True
+                ):
+                    assert np.array_equal(mine, wanted)
+                count += 1
+    report = verify(path)
+    assert report["problems"] == []
+    assert report["series"] == count
+    return count
+
+
+def kill_and_resume(path, writer, run_program, rounds, seed):
+    """Kill a writer at random moments again and again; at last let it finish."""
+    rng = random.Random(seed)
+    promised = set()
+    for round_ in range(rounds):
+        process = run_program("writer.py", path, round_, SERIES, rng.choice([1, 5, 20]))
+        assert process.stdout.readline() == "ready\n"
+        time.sleep(rng.uniform(0, 0.15))
+        process.kill()
+        told = process.communicate()[0].splitlines()
+        promised |= {int(word) for line in told if line != "done" for word in line.split()}
+        if path.exists():
+            check_store(path, writer, promised)
+    process = run_program("writer.py", path, 0, SERIES, 50)
+    out, err = process.communicate(timeout=60)
+    assert out.endswith("done\n"), err
+    assert check_store(path, writer, range(SERIES)) == 2 * SERIES
+    assert os.listdir(path.parent) == [path.name]  # the dead writers' leftovers are gone
+    return promised
+
+
+def test_a_writer_killed_at_random_moments_loses_nothing_that_was_committed(tmp_path, writer, run_program):
+    promised = kill_and_resume(tmp_path / "f.zarr", writer, run_program, rounds=6, seed=1)
+    assert 0 < len(promised) < SERIES  # it was killed in the middle, not before or after
+
+
+@pytest.mark.slow
+def test_a_writer_killed_fifty_times_loses_nothing_that_was_committed(tmp_path, writer, run_program):
+    for seed in range(5):
+        (tmp_path / str(seed)).mkdir()
+        kill_and_resume(tmp_path / str(seed) / "f.zarr", writer, run_program, rounds=10, seed=seed)
+
+
+def inject(run_program, folder, kind, first, step):
+    process = run_program("faults.py", folder, kind, first, step)
+    out, err = process.communicate(timeout=600)
+    assert process.returncode == 0, err
+    told = json.loads(out)
+    assert told["operations"] > 400
+    assert told["tried"] == len(range(first, told["operations"], step))
+
+
+@pytest.mark.parametrize(("kind", "first"), [("kill", 5), ("error", 6), ("interrupt", 7)])
+def test_a_fault_at_any_file_operation_leaves_whole_commits(tmp_path, run_program, kind, first):
+    inject(run_program, tmp_path, kind, first, 17)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["kill", "error", "interrupt"])
+def test_a_fault_at_every_file_operation_leaves_whole_commits(tmp_path, run_program, kind):
+    inject(run_program, tmp_path, kind, 0, 1)
+
+
+def test_a_failed_commit_is_not_forgotten(small_store, make_series, monkeypatch):
+    store = FeatureStore.open(small_store, "a")
+    store.write("demo.x", "new", None, *make_series(0))
+
+    def full(fd):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match="No space"):
+            store.commit()
+    # The disk works again, but a second fsync would not tell what the first one lost.
+    with pytest.raises(OSError, match="No space"):
+        store.commit()
+    store.close()
+    assert verify(small_store)["problems"] == []
+    assert FeatureStore.open(small_store).missing("demo.x", [("new", None)]) == [("new", None)]
+
+
+def test_a_write_that_finds_the_disk_full_leaves_what_is_pending_whole(small_store, make_series, monkeypatch):
+    store = FeatureStore.open(small_store, "a")
+    store.write("demo.x", "before", None, *make_series(1))
+    real_write, calls = os.write, []
+
+    def full(fd, data):
+        calls.append(fd)
+        if len(calls) == 2:  # the values are written, the times are not
+            raise OSError(28, "No space left on device")
+        return real_write(fd, data[:5])  # and short writes are the kernel's right
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space"):
+            store.write("demo.x", "lost", None, *make_series(2))
+    store.write("demo.x", "after", None, *make_series(3))
+    store.commit()
+    store.close()
+    assert verify(small_store)["problems"] == []
+    found = FeatureStore.open(small_store)
+    assert np.array_equal(found.read("demo.x", "before").values, make_series(1).values)
+    assert np.array_equal(found.read("demo.x", "after").values, make_series(3).values)
+    assert found.missing("demo.x", [("lost", None)]) == [("lost", None)]
