@@ -102,7 +102,7 @@ def open_media(path: str | os.PathLike[str]) -> Iterator[Any]:
         # FFmpeg takes what begins with "/" for a file name, whatever colons follow.
         container = av.open(
             str(absolute),
-            options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
+            container_options={"protocol_whitelist": "file", "format_whitelist": FORMATS},
             metadata_errors="replace",
         )
     except (av.FFmpegError, ValueError) as error:
@@ -225,7 +225,7 @@ def _decode(codec: Any, packet: Any, reading: Reading) -> list[Any]:
 
 def _leave_out(streams: list[Any]) -> None:
     """Tell the demuxer not to read the packets of some streams: of a film, the sound is a small part."""
-    discard = getattr(av.stream, "Discard", None)  # newer PyAV
+    discard: Any = getattr(av.stream, "Discard", None)  # newer PyAV
     for stream in streams if discard else []:
         stream.discard = discard.all
 

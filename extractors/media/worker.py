@@ -53,7 +53,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # whatever else prints must not get between the answers
     # Without a buffer: Python aborts, instead of exiting, while another thread waits in a buffered stdin.
-    source = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115, PTH123
+    source = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(source, requests), daemon=True).start()
     while True:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pytest
@@ -70,14 +71,25 @@ def small_store(store_path: Path) -> Path:
 
 
 @pytest.fixture
+def quick_path(tmp_path: Path) -> Path:
+    """A folder in memory where there is one: for tests that sync thousands of times and lose nothing but processes."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="cuebank-test-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
 def run_program() -> Callable[..., subprocess.Popen[str]]:
-    """Return a function that starts a program of the folder `programs` and returns its process."""
+    """Return a function that starts a program of the folder `programs` and returns its process; `log` takes its output."""
     started = []
 
-    def run(name: str, *arguments: object) -> subprocess.Popen[str]:
+    def run(name: str, *arguments: object, log: TextIO | int = subprocess.PIPE) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [sys.executable, PROGRAMS / name, *map(str, arguments)],
-            stdout=subprocess.PIPE,
+            stdout=log,
             stderr=subprocess.PIPE,
             text=True,
             env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error"},

@@ -25,8 +25,8 @@ def writer():
     return module
 
 
-def test_processes_that_write_at_once_do_no_harm_and_readers_see_whole_series(tmp_path, writer, run_program):
-    path, count = tmp_path / "f.zarr", 150
+def test_processes_that_write_at_once_do_no_harm_and_readers_see_whole_series(quick_path, writer, run_program):
+    path, count = quick_path / "f.zarr", 150
     writers = [run_program("writer.py", path, seed, count, 7) for seed in range(4)]
     while not path.exists() and any(process.poll() is None for process in writers):
         pass
@@ -52,7 +52,7 @@ def test_processes_that_write_at_once_do_no_harm_and_readers_see_whole_series(tm
             ):
                 assert np.array_equal(mine, wanted)
     assert verify(path) == {"ok": True, "series": 2 * count, "problems": [], "notes": []}
-    assert os.listdir(tmp_path) == ["f.zarr"]
+    assert os.listdir(quick_path) == ["f.zarr"]
 
 
 RACE = """

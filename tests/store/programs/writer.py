@@ -12,7 +12,7 @@ import sys
 import numpy as np
 from cuebank.store import FeatureSpec, FeatureStore, Recipe
 
-DIM = 64
+DIM = 16
 SPECS = [FeatureSpec(name, "numeric", DIM, "float16", Recipe("demo", {"source": name})) for name in ("a.x", "b.x")]
 
 
