@@ -52,20 +52,35 @@ class StandIn:
 
 def _harmless() -> list[Any]:
     """What a pickle may name besides tensors: the argument of `torch.serialization.safe_globals`."""
-    scalar = np.float64(0).__reduce__()[0]
     return [
         argparse.Namespace,
         collections.defaultdict,
         np.dtype,
         *(getattr(np.dtypes, name) for name in ("Float64DType", "Float32DType", "Int64DType", "BoolDType")),
-        (scalar, "numpy.core.multiarray.scalar"),
-        (scalar, "numpy._core.multiarray.scalar"),
-        (typing.Any, "typing.Any"),
-        (dict, "builtins.dict"),
-        (list, "builtins.list"),
-        (int, "builtins.int"),
-        *((type(name.rpartition(".")[2], (StandIn,), {}), name) for name in _STAND_IN_NAMES),
+        _numpy_scalar("numpy.core.multiarray"),
+        _numpy_scalar("numpy._core.multiarray"),
+        typing.Any,
+        dict,
+        list,
+        int,
+        *(_stand_in(*name.rsplit(".", 1)) for name in _STAND_IN_NAMES),
     ]
+
+
+def _stand_in(module: str, name: str) -> type[StandIn]:
+    """A stand-in that pickles find under the name of an absent class."""
+    return type(name, (StandIn,), {"__module__": module})
+
+
+def _numpy_scalar(module: str) -> Any:
+    """The function that unpickles numpy's scalars, under the module name of numpy 1 or 2, whichever is installed."""
+    unpickle: Any = np.float64(0).__reduce__()[0]
+
+    def scalar(dtype: Any, data: bytes) -> Any:
+        return unpickle(dtype, data)
+
+    scalar.__module__, scalar.__qualname__ = module, "scalar"
+    return scalar
 
 
 def read_file(path: Path) -> Any:

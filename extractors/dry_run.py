@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,23 +28,28 @@ class Survey(NamedTuple):
     unreadable: list[Failed]
 
 
-def survey(plan: Plan, extractors: Sequence[Extractor]) -> Survey:
+def survey(plan: Plan, extractors: Sequence[Extractor], keep_last_s: float | None = None) -> Survey:
     """Read the headers of all media in the plan, and run each model once on noise.
 
     Args:
         plan: what there is to do.
         extractors: the loaded backbones.
+        keep_last_s: how much of each clip they look at; None: all.
     """
+    limit_s = math.inf if keep_last_s is None else keep_last_s
+    probe_s = min(PROBE_S, limit_s)
     unreadable: list[Failed] = []
     total_s, rows, size, seconds, keys = 0.0, 0, 0, 0.0, 0
-    pace = {extractor.card.name: _seconds_per_second(extractor) for extractor in extractors}
+    pace = {extractor.card.name: _seconds_per_second(extractor, probe_s) for extractor in extractors}
     lengths: dict[Path, tuple[float, float] | str] = {}
     for unit in plan.units:
-        found = lengths.setdefault(unit.path, _length(unit.path)) if unit.path not in lengths else lengths[unit.path]
+        if unit.path not in lengths:
+            lengths[unit.path] = _length(unit.path)
+        found = lengths[unit.path]
         if isinstance(found, str):
             unreadable += [Failed(*key, found) for key in unit.wanted]
             continue
-        length_s = _clipped(unit, *found)
+        length_s = min(_clipped(unit, *found), limit_s)
         keys += len(unit.wanted)
         total_s += length_s
         for extractor in extractors:
@@ -54,20 +60,20 @@ def survey(plan: Plan, extractors: Sequence[Extractor]) -> Survey:
                 count *= sum(spec.name in names for names in unit.wanted.values())
                 rows += count
                 size += count * (spec.dim * np.dtype(spec.dtype).itemsize + ROW_OVERHEAD)
-    measured = f"{PROBE_S:.0f} s of noise through the model, scaled to the length of the media; decoding not counted"
+    measured = f"{probe_s:g} s of noise through the model, scaled to the length of the media; decoding not counted"
     return Survey(Estimate(keys, total_s / 3600, rows, size, seconds, measured), unreadable)
 
 
-def _seconds_per_second(extractor: Extractor) -> float:
+def _seconds_per_second(extractor: Extractor, probe_s: float) -> float:
     """Seconds that a model takes for one second of media."""
-    noise = np.random.default_rng(0).standard_normal(round(PROBE_S * extractor.input_rate_hz)).astype(np.float32)
+    noise = np.random.default_rng(0).standard_normal(round(probe_s * extractor.input_rate_hz)).astype(np.float32)
     audio = Audio(0.1 * noise, extractor.input_rate_hz, 0.0, ())
     taken = []
     for _ in range(2):  # the first one also sets up the libraries
         started = time.perf_counter()
         extractor.extract(audio)
         taken.append(time.perf_counter() - started)
-    return min(taken) / PROBE_S
+    return min(taken) / probe_s
 
 
 def _length(path: Path) -> tuple[float, float] | str:

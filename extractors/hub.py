@@ -90,5 +90,5 @@ def _not_to_be_had(name: str, revision: str | None, backbone: str, error: Except
         f"The weights `{which}` for {backbone} were looked up on the Hugging Face hub.",
         f"They cannot be had: {reason}.",
         f"On a machine with access, run `hf download {name}{pinned} --local-dir {folder}`, copy that folder here, "
-        f"and add --weights {folder}; or add --weights random for a dry run without meaning.",
+        f"and add --weights {folder}; or add --weights random to try the way without meaningful features.",
     )

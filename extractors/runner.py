@@ -71,12 +71,7 @@ def extract(
     started = time.monotonic()
     names = _names(backbones)
     table = clips if isinstance(clips, ClipsTable) else ClipsTable.read_csv(clips)
-    if decode_workers < 0 or not commit_every_s >= 0:
-        raise BadInput(
-            f"{decode_workers} decode workers and a commit every {commit_every_s} s were asked for.",
-            "Neither can be negative.",
-            "Use 0 or more.",
-        )
+    _check_pace(decode_workers, commit_every_s)
     settings = [
         ExtractorSettings(
             weights=_weights(name, names, weights),
@@ -94,7 +89,7 @@ def extract(
         extractors = [load(name, one) for name, one in zip(names, settings, strict=True)]
         run = _Run(extractors, table, str(store), started)
         if dry_run:
-            return run.survey(overwrite)
+            return run.survey(overwrite, keep_last_s)
         return run.run(overwrite, decode_workers, commit_every_s, progress)
 
 
@@ -107,6 +102,15 @@ def _names(backbones: str | Sequence[str]) -> list[str]:
             "Name each with --backbone; `cuebank backbones` lists them.",
         )
     return names
+
+
+def _check_pace(decode_workers: int, commit_every_s: float) -> None:
+    if decode_workers < 0 or not commit_every_s >= 0:
+        raise BadInput(
+            f"{decode_workers} decode workers and a commit every {commit_every_s} s were asked for.",
+            "Neither can be negative.",
+            "Use 0 or more.",
+        )
 
 
 def _weights(name: str, names: list[str], weights: str | Mapping[str, str] | None) -> str | None:
@@ -162,7 +166,7 @@ class _Run:
         self.specs = [spec for extractor in self.extractors for spec in extractor.specs]
         self.timings = {"load_s": round(self.loaded - self.started, 3), "began_at": time.time()}
 
-    def survey(self, overwrite: bool) -> ExtractReport:
+    def survey(self, overwrite: bool, keep_last_s: float | None) -> ExtractReport:
         """Say what there is to do, and write nothing."""
         from .dry_run import survey
 
@@ -172,7 +176,7 @@ class _Run:
                 plan = make_plan(self.table, self.specs, features, overwrite)
         else:
             plan = make_plan(self.table, self.specs, None, overwrite)
-        estimate, self.failed = survey(plan, self.extractors)
+        estimate, self.failed = survey(plan, self.extractors, keep_last_s)
         return self._report(plan, estimate=estimate)
 
     def run(

@@ -58,7 +58,10 @@ def read_rows(path: Path, check_media: bool) -> tuple[list[Clip], dict[str, str]
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
         raise NotFound(f"The clips table {path} was read.", "There is no such file.", "Check the path.") from error
     problems = _Problems()
-    rows = list(_records(_decoded(data, problems), problems))
+    text, unreadable = _decoded(data, problems)
+    if 1 in unreadable:  # without a header nothing else can be said
+        problems.raise_if_any(path)
+    rows = list(_records(text, unreadable, problems))
     if not rows:
         problems.add(1, "the table is empty; its first line must name the columns")
         problems.raise_if_any(path)
@@ -76,20 +79,20 @@ def read_rows(path: Path, check_media: bool) -> tuple[list[Clip], dict[str, str]
     return clips, label_columns
 
 
-def _decoded(data: bytes, problems: _Problems) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        for number, line in enumerate(data.split(b"\n"), 1):
-            try:
-                line.decode("utf-8")
-            except UnicodeDecodeError as error:
-                problems.add(number, f"byte {error.object[error.start]:#04x} is not UTF-8; save the table as UTF-8")
-        return data.decode("utf-8-sig", "replace")
+def _decoded(data: bytes, problems: _Problems) -> tuple[str, set[int]]:
+    """Return the text, and the numbers of those lines that are not UTF-8."""
+    unreadable = set()
+    for number, line in enumerate(data.split(b"\n"), 1):
+        try:
+            line.decode("utf-8")
+        except UnicodeDecodeError as error:
+            problems.add(number, f"byte {error.object[error.start]:#04x} is not UTF-8; save the table as UTF-8")
+            unreadable.add(number)
+    return data.decode("utf-8-sig", "replace"), unreadable
 
 
-def _records(text: str, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
-    """Yield (number of its first line, cells) of each record that is not blank."""
+def _records(text: str, unreadable: set[int], problems: _Problems) -> Iterator[tuple[int, list[str]]]:
+    """Yield (number of its first line, cells) of each record that is neither blank nor unreadable."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     while True:
         line = reader.line_num + 1
@@ -100,7 +103,7 @@ def _records(text: str, problems: _Problems) -> Iterator[tuple[int, list[str]]]:
         except csv.Error as error:
             problems.add(line, f"this is not CSV: {error}; what follows was not read")
             return
-        if row:
+        if row and unreadable.isdisjoint(range(line, reader.line_num + 1)):
             yield line, row
 
 

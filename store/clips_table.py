@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import math
 import os
 import secrets
@@ -132,11 +131,10 @@ class ClipsTable:
         waiting = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}")
         try:
             with waiting.open("x", encoding="utf-8", newline="") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow([*fields, *self.label_columns])
+                file.write(",".join(map(_cell, [*fields, *self.label_columns])) + "\n")
                 for clip in self:
                     row = [getattr(clip, name) for name in fields] + [clip.labels.get(n) for n in self.label_columns]
-                    writer.writerow([_cell(value) for value in row])
+                    file.write(",".join(map(_cell, row)) + "\n")
             waiting.replace(target)
         finally:
             waiting.unlink(missing_ok=True)
@@ -146,8 +144,10 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, Path):
-        return os.path.abspath(value)  # noqa: PTH100 (Path.absolute keeps `..`)
-    return repr(value) if isinstance(value, float) else str(value)
+        value = os.path.abspath(value)  # noqa: PTH100 (Path.absolute keeps `..`)
+    text = repr(value) if isinstance(value, float) else str(value)
+    # The csv module leaves a lone carriage return unquoted, and then reads two records.
+    return '"' + text.replace('"', '""') + '"' if set(text) & set(',"\r\n') else text
 
 
 def _check_clip(clip: Clip, label_columns: Mapping[str, str]) -> None:

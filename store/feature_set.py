@@ -86,12 +86,16 @@ class CommittedSet:
         index = self._index
         if self._stale or index is None:
             with self._lock:
-                index = self._load()
+                self._stale = False  # before looking: what is committed from here on makes it stale again
+                try:
+                    index = self._load()
+                except BaseException:
+                    self._stale = True
+                    raise
         return index
 
     def _load(self) -> KeyIndex:
         names = self._container.segments(self.spec.name)
-        self._stale = False
         if self._index is not None and set(names) == self._segments.keys() | self.broken.keys():
             return self._index
         segments: dict[str, Segment] = {}

@@ -81,15 +81,15 @@ class FeatureStore:
             raise NotFound(
                 f"A store was to be made at {self.path}.", "The folder around it does not exist.", "Make it first."
             )
-        if not self._container.exists():
-            self._container.create()
-            self._container.exists()
-        if self.path.stat().st_dev != self.path.parent.stat().st_dev:
+        if self.path.is_dir() and self.path.stat().st_dev != self.path.parent.stat().st_dev:
             raise BadInput(
                 f"The store {self.path} was opened for writing.",
                 "It is on another file system than the folder around it, so nothing can be renamed into it.",
                 "Put the store into a subfolder of the mounted file system.",
             )
+        if not self._container.exists():
+            self._container.create()
+            self._container.exists()  # whatever is there now, ours or another process's, must be a store
         clean(self.path)
 
     def __enter__(self) -> FeatureStore:

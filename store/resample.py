@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .grid import SLACK_S, Clock, Grid
-from .halves import copy_rows
+from .halves import copier
 from .series import Series
 
 GAP_STEPS = 1.5  # neighbours further apart than this many steps have a gap between them
@@ -44,7 +44,8 @@ def take_mean(rows: Series, clock: Clock, grid: Grid, max_gap_s: float | None) -
     own = at[new]
     for block, sums in _sums(rows.values, first[own], last[own]):
         values[own[block]] = sums / (last - first)[own[block], None]
-    values[at] = values[own[np.cumsum(new) - 1]] if len(own) < len(at) else values[at]
+    if len(own) < len(at):
+        values[at] = values[own[np.cumsum(new) - 1]]
     empty = np.flatnonzero(~filled)
     if len(empty):
         bare = Grid(grid.times[empty], grid.starts[empty], grid.stops[empty], grid.step_s)
@@ -112,10 +113,9 @@ def _take(values: np.ndarray, which: np.ndarray | slice) -> np.ndarray:
     """Return rows `which` of `values` as float32."""
     rows = values[which]
     if rows.dtype.itemsize > 4:
-        with np.errstate(over="ignore"):  # becomes Inf, which `align` finds and says in words
-            return rows.astype(np.float32)
+        return rows.astype(np.float32)
     taken = np.empty(rows.shape, np.float32)
-    copy_rows(rows, taken)
+    copier(rows.dtype, taken.dtype)(rows, taken)
     return taken
 
 
@@ -125,14 +125,22 @@ def _sums(values: np.ndarray, first: np.ndarray, last: np.ndarray) -> Iterator[t
     while begin < len(first):
         # As many bins as fit into a block of rows, and at least one.
         end = max(begin + 1, int(last.searchsorted(first[begin] + BLOCK_ROWS, side="right")))
-        offset = first[begin]
-        rows = values[offset : last[end - 1]]
-        bounds = np.empty(2 * (end - begin), np.intp)
-        bounds[0::2], bounds[1::2] = first[begin:end] - offset, last[begin:end] - offset
-        touching = np.array_equal(first[begin + 1 : end], last[begin : end - 1])
-        if touching:
-            sums = np.add.reduceat(_wide(rows), bounds[0::2], axis=0)
-        else:  # what lies between two bins is added up too, and left out
-            sums = np.add.reduceat(_wide(rows), bounds[:-1], axis=0)[0::2]
-        yield slice(begin, end), sums
+        yield slice(begin, end), _sums_of_block(values, first[begin:end], last[begin:end])
         begin = end
+
+
+def _sums_of_block(values: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    if last[0] - first[0] > BLOCK_ROWS:  # one long bin
+        parts = (values[i : min(i + BLOCK_ROWS, last[0])] for i in range(first[0], last[0], BLOCK_ROWS))
+        return sum(_wide(part).sum(axis=0, dtype=np.float64) for part in parts)[None]
+    rows = _wide(values[first[0] : last[-1]])
+    if np.array_equal(first[1:], last[:-1]):
+        return np.add.reduceat(rows, first - first[0], axis=0, dtype=np.float64)
+    bounds = np.stack([first, last], axis=1).reshape(-1)[:-1] - first[0]
+    # What lies between two bins is added up too, and left out.
+    return np.add.reduceat(rows, bounds, axis=0, dtype=np.float64)[0::2]
+
+
+def _wide(values: np.ndarray) -> np.ndarray:
+    """Return numbers in a type in which they are exact, and float64 sums of them quick."""
+    return values.astype(np.float64) if values.dtype.itemsize > 4 else _take(values, slice(None))

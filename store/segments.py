@@ -45,7 +45,7 @@ class PendingSegment:
     def add_failure(self, key: tuple[bytes, bytes], reason: str) -> None:
         """Record why a key has no series; a series that is there already stays."""
         if key not in self.series:
-            self.failures[key] = reason.encode("utf-8", "backslashreplace")
+            self.failures[key] = str(reason).encode("utf-8", "backslashreplace")
 
     def finish(self, fingerprint: str) -> None:
         """Write the index and make everything durable, in the writing area still."""
@@ -87,6 +87,7 @@ class Segment:
         self._entities, self._entity_offsets = self._texts("entity_id")
         self.starts = self._row_starts()
         self._crc: np.ndarray | None = None
+        self._reasons: tuple[bytes, np.ndarray] | None = None
         self._proven = np.zeros(file.series, bool)
         self._maps: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
@@ -130,8 +131,9 @@ class Segment:
 
     def reason(self, position: int) -> str:
         """Return why a failed series failed."""
-        data, offsets = self.file.index("reason"), np.frombuffer(self.file.index("reason_offsets"), "<i8")
-        check_texts(data, offsets, f"{self.file.where}, array `reason`")
+        if self._reasons is None:
+            self._reasons = self._texts("reason")
+        data, offsets = self._reasons
         return data[offsets[position] : offsets[position + 1]].decode("utf-8")
 
     def read(self, position: int) -> Series:

@@ -33,8 +33,7 @@ class WritingArea:
         store: resolved path of the store; its parent folder must exist.
 
     Raises:
-        BadInput: if the file system cannot lock files.
-        OSError: if nothing can be written there.
+        BadInput: if nothing may be written there, or the file system cannot lock files.
     """
 
     def __init__(self, store: Path) -> None:
@@ -42,7 +41,16 @@ class WritingArea:
         self._process = os.getpid()
         self._made = 0
         while True:
-            self._area.mkdir(exist_ok=True)
+            try:
+                self._area.mkdir(exist_ok=True)
+            except OSError as error:
+                if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+                    raise
+                raise BadInput(
+                    f"The store {store} was opened for writing.",
+                    f"The folder around it may not be written: {error.strerror}.",
+                    "Ask for the right to write there, or choose another place for the store.",
+                ) from error
             writer = secrets.token_hex(8)
             lock = self._area / f"{writer}.lock"
             try:

@@ -88,7 +88,7 @@ class _Stack:
     def _bind(self, values: Tensor) -> None:
         self.values, self.grads = values, torch.zeros_like(values)  # both (S, P)
         self.grad_views = self._views(self.grads)
-        self._modules: dict[int, Head] = {}
+        self._modules: dict[int, tuple[Head, tuple[Tensor, ...]]] = {}
         for i, head in enumerate(self.heads):
             for parameter, view in zip(head.parameters(), self._views(values), strict=True):
                 parameter.data = view[i]
@@ -105,14 +105,14 @@ class _Stack:
             for part, (_, shape) in zip(matrix.split(sizes, dim=1), self.shapes, strict=True)
         ]
 
-    def module(self, count: int) -> Head:
-        """Return one module that computes the first `count` heads."""
+    def module(self, count: int) -> tuple[Head, tuple[Tensor, ...]]:
+        """Return one module that computes the first `count` heads, and its parameters (count, *shape)."""
         if count not in self._modules:
             module = copy.deepcopy(self.heads[0])
             for (name, _), view in zip(self.shapes, self._views(self.values[:count]), strict=True):
                 owner, _, leaf = name.rpartition(".")
                 setattr(module.get_submodule(owner), leaf, nn.Parameter(view))
-            self._modules[count] = module.train()
+            self._modules[count] = module.train(), tuple(module.parameters())
         return self._modules[count]
 
     def keep(self, rows: list[int]) -> None:
@@ -214,9 +214,9 @@ class _Program:
 
     def _step(self, count: int, inputs: dict[str, Tensor], labels: Tensor, dropped: dict[str, Tensor]) -> Tensor:
         """Update the first `count` heads on one batch each; return their losses, (count,)."""
-        module = self.stack.module(count)
+        module, parameters = self.stack.module(count)
         losses = loss_of(self.criterion, module(inputs, dropout=dropped), labels)
-        gradients = torch.autograd.grad(losses.sum(), tuple(module.parameters()))
+        gradients = torch.autograd.grad(losses.sum(), parameters)
         with torch.no_grad():
             for view, grad in zip(self.stack.grad_views, gradients, strict=True):
                 view[:count].copy_(grad)

@@ -44,13 +44,15 @@ class Contents(NamedTuple):
     fairseq: bool
 
 
-def read(located: LocatedWeights, expected: HubertShape, backbone: str) -> tuple[dict[str, Any], HubertShape, bool]:
+def read(
+    located: LocatedWeights, known: Mapping[str, HubertShape], backbone: str
+) -> tuple[dict[str, Any], HubertShape, bool]:
     """Read weights from a file or folder, and check them against the network.
 
     Args:
         located: where they are.
-        expected: measures of the network on the card.
-        backbone: name of the card, for the messages.
+        known: measures of the networks on all cards of the family.
+        backbone: name of the card that is wanted.
 
     Returns:
         Tensors by the names of `hubert.build(shape)`, float32; the measures; whether the input is to be normalised.
@@ -58,6 +60,7 @@ def read(located: LocatedWeights, expected: HubertShape, backbone: str) -> tuple
     Raises:
         WeightsError: if they cannot be read, are of another network, or any name or shape differs.
     """
+    expected = known[backbone]
     try:
         contents = _contents(located, expected)
     except UnreadableShape as error:
@@ -69,10 +72,12 @@ def read(located: LocatedWeights, expected: HubertShape, backbone: str) -> tuple
     # Biases of the convolutions are all that may differ: hub copies of the large model have them, at zero.
     lines = replace(expected, conv_bias=contents.shape.conv_bias).differences(contents.shape)
     if lines:
+        bare = replace(contents.shape, conv_bias=False)
+        fitting = [name for name, shape in known.items() if shape == bare]
         raise WeightsError(
             f"`{located.source}` was to be loaded into {backbone}.",
             "It is another network:\n  " + "\n  ".join(lines) + "\n",
-            "Name the backbone that it belongs to with --backbone (see `cuebank backbones`).",
+            f"Use --backbone {' or '.join(fitting)}." if fitting else "No backbone of cuebank has these measures.",
         )
     return _renamed(contents, located.source, backbone), contents.shape, contents.normalise
 

@@ -91,7 +91,7 @@ def load(card: Card, settings: ExtractorSettings) -> HubertExtractor:
     tensors = None
     normalise = shape.conv_norm == "layer"
     if located.file is not None:
-        tensors, shape, normalise = _hubert_weights.read(located, shape, card.name)
+        tensors, shape, normalise = _hubert_weights.read(located, SHAPES, card.name)
     network = hubert.build(shape)
     if None not in layers:
         hubert.keep_layers(network, max(layer for layer in layers if layer is not None))
@@ -203,6 +203,12 @@ class HubertExtractor:
 
     def _trimmed(self, audio: Audio) -> tuple[np.ndarray, float]:
         """The samples to look at, and the time of the first."""
+        if audio.rate_hz != RATE_HZ:
+            raise BadInput(
+                f"Sound at {audio.rate_hz} Hz was given to {self.card.name}.",
+                f"It was trained at {RATE_HZ} Hz.",
+                f"Decode at {RATE_HZ} Hz.",
+            )
         samples, start_s = audio.samples, audio.start_s
         dropped = 0 if self._keep_last is None else max(0, len(samples) - self._keep_last)
         samples, start_s = samples[dropped:], start_s + dropped / RATE_HZ

@@ -24,6 +24,18 @@ MODULE = "cuebank.extractors.media.worker"
 QUIT_S = 2.0  # a process that is told to go has nothing left to do
 
 
+class GoneBefore(Exception):
+    """A decoding process was dead before it took a request, so the clip is not to blame.
+
+    Args:
+        obituary: what to say about it if no process lives long enough.
+    """
+
+    def __init__(self, obituary: MediaError) -> None:
+        super().__init__(obituary)
+        self.obituary = obituary
+
+
 class DecodeChild:
     """A running `worker`. Not safe for several threads; whoever asks must own it."""
 
@@ -60,10 +72,16 @@ class DecodeChild:
 
         Returns:
             What the child answered; if it ended without an answer, an error that tells how.
+
+        Raises:
+            GoneBefore: if the child ended before it took the request.
         """
+        taken = False
         try:
             with self._deadline(timeout_s):
                 write_message(self._process.stdin, request)  # type: ignore[arg-type]
+                read_message(self._process.stdout)  # type: ignore[arg-type]
+                taken = True
                 answer = read_message(self._process.stdout)  # type: ignore[arg-type]
             if "found" in answer:
                 return MediaError(answer["asked"], answer["found"], answer["todo"])
@@ -71,8 +89,11 @@ class DecodeChild:
             samples = np.empty(answer["count"], np.float32)
             with self._deadline(timeout_s):
                 self._receive(samples)
-        except (EOFError, BrokenPipeError):
-            return self._obituary(request, timeout_s)
+        except (EOFError, BrokenPipeError) as error:
+            obituary = self._obituary(request, timeout_s)
+            if taken or self._late:
+                return obituary
+            raise GoneBefore(obituary) from error
         gaps = tuple((start, stop) for start, stop in answer["gaps"])
         return Audio(samples, answer["rate_hz"], answer["start_s"], gaps)
 

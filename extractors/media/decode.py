@@ -29,6 +29,7 @@ FORMATS = (
     "sox,swf,tak,truehd,tta,voc,w64,wav,wsd,wtv,wv,xwma"
 )
 ARBITRARY_CLOCK = {"aac", "ac3", "dts", "eac3", "loas", "mp3", "mpeg", "mpegts", "ogg", "truehd"}
+DEFAULT_TRACK, COVER = 0x1, 0x400  # AV_DISPOSITION_DEFAULT, AV_DISPOSITION_ATTACHED_PIC
 DO = "Check that it is a sound or video file and that it was copied completely."
 
 
@@ -161,7 +162,7 @@ def choose_audio(container: Any, path: Path, stream: int | None) -> Any:
         raise media_error(
             path, f"It has {len(tracks)} sound tracks, and number {stream} was asked for.", "Count them from 0."
         )
-    default = next((item for item in tracks if int(item.disposition) & 1), tracks[0])  # 1 is AV_DISPOSITION_DEFAULT
+    default = next((item for item in tracks if item.disposition.value & DEFAULT_TRACK), tracks[0])
     chosen = default if stream is None else tracks[stream]
     if chosen.codec_context is None:
         raise media_error(path, "There is no decoder for its sound track.", "Convert it, for example to WAV or FLAC.")
@@ -246,7 +247,7 @@ def _check_regular(path: Path) -> None:
 
 
 def _is_cover(stream: Any) -> bool:
-    return bool(int(stream.disposition) & 0x400)  # AV_DISPOSITION_ATTACHED_PIC
+    return bool(stream.disposition.value & COVER)
 
 
 def _codec(stream: Any) -> str:

@@ -14,11 +14,12 @@ from typing import Any
 from ...store.errors import BadInput
 from ..errors import MediaError
 from .audio import Audio, clip_bounds, decode_audio
-from .child import DecodeChild
+from .child import DecodeChild, GoneBefore
 
 TIMEOUT_S = 300.0  # decoding an hour of sound takes 5 s; slow network disks take their time
 AHEAD_BYTES = 256 << 20  # an hour at 16 kHz
 POLL_S = 1.0
+ATTEMPTS = 3  # to find a process that lives long enough to take a request
 
 
 @dataclass(frozen=True)
@@ -147,13 +148,17 @@ class DecodePool:
         with self._changed:
             self._changed.wait_for(lambda: not self._busy)
 
-    def _ask(self, request: DecodeRequest, number: int, room: _Room) -> Audio | MediaError:
+    def _ask(self, request: DecodeRequest, number: int, room: _Room, attempts: int = ATTEMPTS) -> Audio | MediaError:
         """Decode in a child; runs in a thread of the executor."""
         child = self._take(room)
         try:
             return child.ask(request.arguments(), self._timeout_s, lambda size: room.enter(number, size))
+        except GoneBefore as gone:
+            if attempts == 1:
+                return gone.obituary
         finally:
             self._give_back(child)
+        return self._ask(request, number, room, attempts - 1)
 
     def _take(self, room: _Room) -> DecodeChild:
         """Return a child that is alive: one that waits, else a new one."""

@@ -65,7 +65,10 @@ def settle(blocks: Iterable[Block], tick: Fraction) -> Iterator[Block]:
     expected: Fraction | None = None
     holes = Fraction(0)
     for block in blocks:
-        if expected is not None:
+        if expected is None:
+            if abs(block.start) < tick:  # sound that starts with the file, but for rounding
+                block = replace(block, start=Fraction(0))
+        else:
             lead = block.start - expected
             if lead > jitter:
                 holes += lead

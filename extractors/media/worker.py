@@ -1,8 +1,10 @@
 """A process that decodes media for its parent: `python -m cuebank.extractors.media.worker`.
 
 It reads requests from stdin and answers on stdout. A message is the length of a JSON text (4 bytes, little endian), the
-text, and where the text says so raw float32 samples in the machine's byte order. No pickle, no torch; PyAV and numpy
-are all that it loads. It ends as soon as stdin does, so it never outlives its parent; Ctrl-C is the parent's business.
+text, and where the text says so raw float32 samples in the machine's byte order. Each request is answered twice: with
+`{}` when it is taken, so that the parent can tell a process that died of a clip from one that was dead before, and with
+the result. No pickle, no torch; PyAV and numpy are all that it loads. It ends as soon as stdin does, so it never
+outlives its parent; Ctrl-C is the parent's business.
 """
 
 from __future__ import annotations
@@ -73,6 +75,7 @@ def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
     from ..errors import MediaError
     from .audio import decode_audio
 
+    write_message(answers, {})
     try:
         audio = decode_audio(**request)
     except MediaError as error:

@@ -60,9 +60,9 @@ class HubertShape:
         return support
 
     def differences(self, other: HubertShape) -> list[str]:
-        """Return one line for each measure in which two networks differ: `name: mine, there theirs`."""
+        """Return one line for each measure in which another network differs: `name: expected mine, found theirs`."""
         pairs = [(f.name, getattr(self, f.name), getattr(other, f.name)) for f in fields(self)]
-        return [f"{name}: {mine}, there {theirs}" for name, mine, theirs in pairs if mine != theirs]
+        return [f"{name}: expected {mine}, found {theirs}" for name, mine, theirs in pairs if mine != theirs]
 
 
 def parse_conv_layers(text: str) -> list[tuple[int, int, int]]:

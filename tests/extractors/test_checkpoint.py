@@ -227,3 +227,15 @@ def test_half_precision_weights_become_float32_in_memory_of_their_own() -> None:
     assert whole.tolist() == [1.5, -2.0]
     same = torch.ones(3)
     assert checkpoint.as_weights("file.pt", "w", same).data_ptr() != same.data_ptr()
+
+
+def test_numpy_scalars_written_with_numpy_1_and_with_numpy_2_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({"loss": np.float64(2.5)}, path, _use_new_zipfile_serialization=False)
+    written = path.read_bytes()
+    old, new = b"cnumpy.core.multiarray\n", b"cnumpy._core.multiarray\n"
+    assert (old in written) != (new in written)
+    for there, instead in ((old, new), (new, old)):
+        for content in (written, written.replace(there, instead)):
+            path.write_bytes(content)
+            assert checkpoint.read_file(path)["loss"] == 2.5

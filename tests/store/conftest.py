@@ -26,9 +26,20 @@ def container(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def store_path(tmp_path: Path, container: str) -> Path:
-    """Where a store of this container may be made."""
-    return tmp_path / f"features.{container}"
+def quick_path(tmp_path: Path) -> Path:
+    """A folder in memory where there is one: for tests that sync thousands of times and lose nothing but processes."""
+    memory = Path("/dev/shm")
+    if not os.access(memory, os.W_OK):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(dir=memory, prefix="cuebank-test-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def store_path(quick_path: Path, container: str) -> Path:
+    """Where a store of this container may be made, in a folder of its own."""
+    return quick_path / f"features.{container}"
 
 
 def _make_spec(name: str = "demo.x", dim: int = 3, dtype: str = "float32", **recipe: Any) -> FeatureSpec:
@@ -71,19 +82,8 @@ def small_store(store_path: Path) -> Path:
 
 
 @pytest.fixture
-def quick_path(tmp_path: Path) -> Path:
-    """A folder in memory where there is one: for tests that sync thousands of times and lose nothing but processes."""
-    memory = Path("/dev/shm")
-    if not os.access(memory, os.W_OK):
-        yield tmp_path
-        return
-    with tempfile.TemporaryDirectory(dir=memory, prefix="cuebank-test-") as folder:
-        yield Path(folder)
-
-
-@pytest.fixture
 def run_program() -> Callable[..., subprocess.Popen[str]]:
-    """Return a function that starts a program of the folder `programs` and returns its process; `log` takes its output."""
+    """Return a function that starts a program of the folder `programs`; `log` takes its output."""
     started = []
 
     def run(name: str, *arguments: object, log: TextIO | int = subprocess.PIPE) -> subprocess.Popen[str]:

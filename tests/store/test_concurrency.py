@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import subprocess
 import sys
 import threading
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cuebank.store import FeatureStore
 from cuebank.store.verify import verify
 
@@ -52,7 +52,7 @@ def test_processes_that_write_at_once_do_no_harm_and_readers_see_whole_series(qu
             ):
                 assert np.array_equal(mine, wanted)
     assert verify(path) == {"ok": True, "series": 2 * count, "problems": [], "notes": []}
-    assert os.listdir(quick_path) == ["f.zarr"]
+    assert [path.name for path in quick_path.iterdir()] == ["f.zarr"]
 
 
 RACE = """

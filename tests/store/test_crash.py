@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cuebank.store import FeatureStore
 from cuebank.store.verify import verify
 
@@ -67,7 +68,7 @@ def kill_and_resume(folder, writer, run_program, rounds, seed):
     out, err = process.communicate(timeout=60)
     assert out.endswith("done\n"), err
     assert check_store(path, writer, range(SERIES)) == 2 * SERIES
-    assert sorted(os.listdir(folder)) == ["f.zarr", "log"]  # the dead writers' leftovers are gone
+    assert sorted([path.name for path in folder.iterdir()]) == ["f.zarr", "log"]  # the dead writers' leftovers are gone
     return promised
 
 

@@ -7,12 +7,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from cuebank.store import FeatureSpec, FeatureStore, Key, Recipe
-from cuebank.store.verify import verify
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from cuebank.store import FeatureSpec, FeatureStore, Key, Recipe
+from cuebank.store.verify import verify
 
 SPEC = FeatureSpec("demo.x", "numeric", 2, "float16", Recipe("demo", {}))
 MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -53,9 +54,7 @@ def test_any_ids_and_lengths_and_ranges_read_back(content, start_s, stop_s):
         for key, (values, times, valid) in content.items():
             same_bytes(store.read("demo.x", *key), (values, times, valid))
             inside = (times >= start_s) & (times < stop_s)
-            same_bytes(
-                store.read("demo.x", *key, start_s, stop_s), (values[inside], times[inside], valid[inside])
-            )
+            same_bytes(store.read("demo.x", *key, start_s, stop_s), (values[inside], times[inside], valid[inside]))
 
 
 class StoreMachine(RuleBasedStateMachine):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from cuebank.store import Clip, ClipsTable, FeatureStore
 from cuebank.store.containers import zarr_metadata
 
@@ -26,9 +27,9 @@ def stranger():
 
 
 @pytest.fixture
-def rich_store(tmp_path, make_spec, make_series):
+def rich_store(quick_path, make_spec, make_series):
     """Several feature sets, types, segments, an overwrite, failures, odd ids, a clips table, shards of many chunks."""
-    path = tmp_path / "rich.zarr"
+    path = quick_path / "rich.zarr"
     with FeatureStore.open(path, "a") as store:
         for dtype in ("float16", "float32", "float64"):
             store.create(make_spec(f"a/é.{dtype}@9", dim=700, dtype=dtype))

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cuebank.store import BadInput, Clip, ClipsTable, Corrupt, CuebankError, FeatureStore, NotFound, Series, feature_store
+
+from cuebank.store import (
+    BadInput,
+    Clip,
+    ClipsTable,
+    Corrupt,
+    CuebankError,
+    FeatureStore,
+    NotFound,
+    Series,
+)
+from cuebank.store import feature_store as feature_store_module
 from cuebank.store.files import crc32c
 from cuebank.store.verify import verify
 
@@ -152,7 +162,7 @@ def test_a_wrong_fingerprint_is_found(small_store):
 
 def test_what_a_sick_writer_stored_under_a_good_checksum_is_found(store_path, make_spec, make_series, monkeypatch):
     nan, late = make_series(0, rows=2), make_series(1, rows=2)
-    monkeypatch.setattr(feature_store, "check_series", lambda where, dim, dtype, *parts: Series(*parts))
+    monkeypatch.setattr(feature_store_module, "check_series", lambda where, dim, dtype, *parts: Series(*parts))
     with FeatureStore.open(store_path, "a") as store:
         store.create(make_spec())
         store.write("demo.x", "nan", None, np.full((2, 3), np.nan, "f4"), nan.times, np.ones(2, bool))
@@ -198,4 +208,4 @@ def test_verify_changes_nothing(store_with_clips):
     before = {path: path.read_bytes() for path in store_with_clips.rglob("*") if path.is_file()}
     verify(store_with_clips)
     assert before == {path: path.read_bytes() for path in store_with_clips.rglob("*") if path.is_file()}
-    assert os.listdir(store_with_clips.parent) == [store_with_clips.name]
+    assert [path.name for path in store_with_clips.parent.iterdir()] == [store_with_clips.name]

@@ -1,4 +1,4 @@
-"""Many runs as one program: equal to training alone, whatever is beside them; the private optimiser kernel is the public one."""
+"""Many runs as one program: equal to training alone, whatever is beside them; the optimiser is torch's AdamW."""
 
 from __future__ import annotations
 

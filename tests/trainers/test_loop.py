@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Callable, Sequence
@@ -181,7 +182,7 @@ def test_the_learning_rate_falls_after_each_epoch(loop: Loop) -> None:
         heads = new_heads([run])
         states = [heads[0].state_dict()["out.fc1.weight"].clone()]
         loop(heads, [run], config, lambda *_, s=states, h=heads: s.append(h[0].state_dict()["out.fc1.weight"].clone()))
-        moved[decay] = [(after - before).norm().item() for before, after in zip(states, states[1:], strict=False)]
+        moved[decay] = [(after - before).norm().item() for before, after in itertools.pairwise(states)]
     assert moved[1.0][0] == moved[1e-6][0]
     assert moved[1.0][1] > 0.3 * moved[1.0][0]
     assert moved[1e-6][1] < 1e-4 * moved[1e-6][0]
@@ -191,7 +192,7 @@ def test_the_learning_rate_falls_after_each_epoch(loop: Loop) -> None:
 def test_training_that_diverges_is_refused_with_the_run_and_the_epoch(loop: Loop) -> None:
     run = small_run()
     run.features.matrix[run.train[0], 0] = math.inf
-    with pytest.raises(BadInput, match="Run `a` was trained .* In epoch 1 "):
+    with pytest.raises(BadInput, match=r"Run `a` was trained .* In epoch 1 "):
         loop(new_heads([run]), [run], TrainConfig(epochs=2), None)
 
 

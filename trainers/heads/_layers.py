@@ -32,7 +32,8 @@ class Affine(nn.Linear):
 
 
 def _stacked(inputs: Sequence[Tensor], weight: Tensor, bias: Tensor) -> Tensor:
-    inputs = _joined(inputs)
+    if len(inputs) > 1:
+        inputs = _joined(inputs)
     if len(inputs) == 1:
         return torch.baddbmm(bias.unsqueeze(1), inputs[0], weight.transpose(1, 2))
     result: Tensor = _ConcatAffine.apply(weight, bias, *inputs)

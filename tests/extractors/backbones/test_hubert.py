@@ -17,6 +17,7 @@ from cuebank.extractors.media import Audio, decode_audio
 from cuebank.extractors.networks import hubert
 from cuebank.extractors.networks.hubert_padded import frame_padding, padded_batch
 from cuebank.extractors.registry import card, cards, load
+from cuebank.store import BadInput
 
 ATOL = 1e-5
 HUBERTS = [item.name for item in cards() if item.family == "hubert" and item.tiny]
@@ -302,3 +303,8 @@ def test_rows_are_plain_arrays_without_gradients() -> None:
     assert isinstance(rows, Rows)
     assert type(rows.values) is np.ndarray
     assert not any(p.requires_grad for p in loaded("hubert-tiny")._network.parameters())
+
+
+def test_sound_at_another_rate_is_refused() -> None:
+    with pytest.raises(BadInput, match="44100 Hz"):
+        loaded("hubert-tiny").extract(Audio(noise(8000), 44100, 0.0))

@@ -229,10 +229,10 @@ def test_what_does_not_fit_is_shown_in_the_files_own_names(tmp_path: Path) -> No
 def test_weights_of_another_size_or_style_say_which_measures_differ(tmp_path: Path, said: str) -> None:
     path = tmp_path / "model.pt"
     torch.save({"model": fairseq("large"), "cfg": {"model": model_config("large")} if said == "cfg" else None}, path)
-    with pytest.raises(WeightsError, match=r"conv_norm: group, there layer") as caught:
+    with pytest.raises(WeightsError, match=r"conv_norm: expected group, found layer") as caught:
         rows("base", path)
-    assert "--backbone" in caught.value.todo
-    with pytest.raises(WeightsError, match=r"dim: 768, there 64"):
+    assert "--backbone hubert-tiny-large" in caught.value.todo
+    with pytest.raises(WeightsError, match=r"dim: expected 768, found 64"):
         rows("base", path, "hubert-base")
 
 
@@ -244,7 +244,7 @@ def test_weights_of_another_size_or_style_say_which_measures_differ(tmp_path: Pa
         ({"conv_pos_batch_norm": True}, "conv_pos_batch_norm is True"),
         ({"conv_feature_layers": "__import__('os').system('true')"}, "cannot be read"),
         ({"encoder_layers": "many"}, "layers is 'many'"),
-        ({"extractor_mode": "batch_norm"}, "conv_norm: group, there unknown"),
+        ({"extractor_mode": "batch_norm"}, "conv_norm: expected group, found unknown"),
     ],
 )
 def test_variants_that_are_not_supported_are_refused_by_name(tmp_path: Path, change: dict[str, Any], said: str) -> None:

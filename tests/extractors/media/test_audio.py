@@ -8,6 +8,7 @@ import subprocess
 import sys
 import wave
 from fractions import Fraction
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -15,6 +16,7 @@ import pytest
 
 from cuebank.extractors.errors import MediaError
 from cuebank.extractors.media import decode_audio
+from cuebank.extractors.media.audio import mix
 from cuebank.store.errors import BadInput
 
 # File, codec, rate, layout, tolerance of the length in samples (mkv states durations in ms).
@@ -59,12 +61,15 @@ def test_three_seconds_come_as_three_seconds_without_lag(
     path = encode(tmp_path / name, original, rate, codec, layout)
     native = decode_audio(path, rate)
     assert abs(len(native.samples) - 3 * rate) <= slack
-    assert native.start_s == 0
+    assert 0 <= native.start_s < 1 / rate
     assert native.gaps == ()
-    assert lag(native.samples, original) == 0
+    # Older FFmpeg leaves it to the time stamps, in ms, where the priming in mkv ends.
+    assert abs(lag(native.samples, original)) <= (10 if codec in ("aac", "libmp3lame") and name.endswith("mkv") else 0)
     at16 = decode_audio(path, 16000)
     assert abs(at16.duration_s - 3) <= (slack + 0.5) / rate + 1 / 16000
-    assert lag(at16.samples, sound(16000, 3, seed=1)) == 0  # the chirp alone agrees: the noise is another one
+    assert abs(lag(at16.samples, sound(16000, 3, seed=1))) <= 3 * name.endswith(
+        "mkv"
+    )  # the chirp alone agrees: the noise is another one
 
 
 @pytest.mark.parametrize(
@@ -105,6 +110,14 @@ def test_more_than_eight_planar_channels_are_read_within_their_bounds(tmp_path, 
     audio = decode_audio(path, 48000)
     assert lag(audio.samples, one) == 0
     assert np.corrcoef(audio.samples, one)[0, 1] > 0.95
+
+
+def test_no_more_planes_are_read_than_there_are_channels():
+    # PyAV lists planes until it meets a null pointer, which above 8 channels may be anywhere.
+    planes = [np.full(4, value, np.float32) for value in (1, 2, 300)]
+    shape = SimpleNamespace(name="fltp", is_planar=True)
+    frame = SimpleNamespace(format=shape, layout=SimpleNamespace(nb_channels=2), samples=4, planes=planes)
+    assert mix(frame).tolist() == [1.5] * 4
 
 
 @pytest.mark.parametrize("codec", ["pcm_u8", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw"])
@@ -193,6 +206,17 @@ def test_packets_that_do_not_decode_become_a_gap(tmp_path, sound, encode):
     assert audio.gaps[0][0] == pytest.approx(at, abs=0.002)
     assert audio.gaps[0][1] - audio.gaps[0][0] == pytest.approx(4608 / 44100, abs=0.002)
     assert audio.duration_s == pytest.approx(3, abs=0.002)
+
+
+def test_a_packet_that_lacks_a_piece_becomes_a_gap(tmp_path, sound, encode):
+    path = encode(tmp_path / "a.ts", sound(48000, 4), 48000, "aac")
+    content = path.read_bytes()
+    middle = len(content) // 188 // 2 * 188
+    path.write_bytes(content[:middle] + content[middle + 188 :])  # one transport packet was lost on the way
+    audio = decode_audio(path, 16000)
+    assert audio.gaps
+    assert all(1.5 < start < stop < 2.8 for start, stop in audio.gaps)
+    assert audio.duration_s == pytest.approx(4, abs=0.1)
 
 
 @pytest.mark.parametrize("name", ["both.ts", "both.aac"])
@@ -288,7 +312,7 @@ def two_tracks(path, packets, default=None):
     with av.open(str(path), "w") as container:
         streams = [container.add_stream("flac", rate=16000, layout="mono") for _ in range(2)]
         if default is not None:
-            streams[default].disposition = av.stream.Disposition.default
+            streams[default].disposition = av.stream.Disposition.default.value
         tones = [np.sin(2 * np.pi * hz * np.arange(16000) / 16000).astype(np.float32) for hz in (440, 1000)]
         both = [packets(stream, tone, 16000, "mono") for stream, tone in zip(streams, tones, strict=True)]
         for packet in [p for pair in zip(*both, strict=True) for p in pair]:

@@ -15,6 +15,7 @@ import pytest
 
 from cuebank.extractors.errors import MediaError
 from cuebank.extractors.media import Audio, DecodePool, DecodeRequest
+from cuebank.extractors.media.child import DecodeChild
 from cuebank.extractors.media.isolation import _Room
 from cuebank.store.errors import BadInput
 
@@ -154,6 +155,30 @@ def test_a_process_that_died_while_idle_is_no_clips_fault(files):
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: not running(pid))
         assert all(isinstance(result, Audio) for _, result in pool.decode(requests_for(files)))
+
+
+def test_a_process_that_dies_as_it_is_asked_is_no_clips_fault(files, monkeypatch):
+    with DecodePool(1) as pool:
+        list(pool.decode(requests_for(files[:1])))
+        [pid] = pool.pids()
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: not running(pid))
+        truth, asked = DecodeChild.alive, []
+
+        def look(child):
+            asked.append(child)
+            return len(asked) == 1 or truth.fget(child)  # the first look comes a moment too early
+
+        monkeypatch.setattr(DecodeChild, "alive", property(look))
+        [(_, result)] = pool.decode(requests_for(files[:1]))
+    assert isinstance(result, Audio)
+
+
+def test_a_decoder_that_cannot_even_start_says_why(files, monkeypatch):
+    monkeypatch.setattr("cuebank.extractors.media.child.MODULE", "cuebank.no_such_module")
+    with DecodePool(1) as pool:
+        [(_, result)] = pool.decode(requests_for(files[:1]))
+    assert "No module named cuebank.no_such_module" in result.found
 
 
 def test_ctrl_c_does_not_reach_the_processes(files):

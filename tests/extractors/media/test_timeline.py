@@ -25,6 +25,11 @@ def test_time_stamps_within_the_jitter_follow_each_other_exactly():
     assert spans(steady) == [(0, 100), (0.1, 100), (0.2, 100)]
 
 
+@pytest.mark.parametrize(("start", "settled"), [(0.0004, 0), (-0.0009, 0), (0.002, 0.002), (-0.002, -0.002)])
+def test_a_start_within_the_rounding_of_zero_is_zero(start, settled):
+    assert spans(settle([block(start, 100)], TICK)) == [(settled, 100)]
+
+
 def test_a_hole_keeps_its_time_stamp_and_what_follows_counts_from_there():
     steady = list(settle([block(0, 100), block(0.15, 100), block(0.251, 100)], TICK))
     assert spans(steady) == [(0, 100), (0.15, 100), (0.25, 100)]

@@ -89,5 +89,5 @@ def test_shapes_of_tensors_give_all_measures_that_leave_a_trace() -> None:
 
 
 def test_differences_name_the_measure_and_both_values() -> None:
-    assert HubertShape().differences(HubertShape(layers=24)) == ["layers: 12, there 24"]
+    assert HubertShape().differences(HubertShape(layers=24)) == ["layers: expected 12, found 24"]
     assert HubertShape().differences(HubertShape()) == []

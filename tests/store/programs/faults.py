@@ -2,9 +2,10 @@
 
 Usage: python faults.py FOLDER kill|error|interrupt FIRST STEP
 
-Every operation of the scenario gets its turn (from FIRST in steps of STEP), in a forked child each time: the process is
-killed just after it, or it raises ENOSPC before or EIO after doing its work, or Ctrl-C strikes just after it. The parent
-then proves the laws of the store. Prints one line of JSON: how many operations there are, how many faults were tried.
+Every operation of the scenario gets its turn (from FIRST in steps of STEP), in a forked child each time: the process
+is killed just after it, or it raises ENOSPC before or EIO after doing its work, or Ctrl-C strikes just after it. The
+parent then proves the laws of the store. Prints one line of JSON: how many operations there are, how many faults were
+tried.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import traceback
 from pathlib import Path
 
 import numpy as np
+
 from cuebank.store import Corrupt, FeatureSpec, FeatureStore, Recipe
 from cuebank.store.verify import verify
 
@@ -133,8 +135,8 @@ def check(path: Path, promised: bytes, number: int) -> None:
     os.close(writer)
     if state(path) != SECOND or not verify(path)["ok"] or verify(path)["notes"]:
         raise SystemExit(f"operation {number}: a second run leaves {state(path)}, {verify(path)}")
-    if os.listdir(path.parent) != [path.name]:
-        raise SystemExit(f"operation {number}: left over: {os.listdir(path.parent)}")
+    if [path.name for path in path.parent.iterdir()] != [path.name]:
+        raise SystemExit(f"operation {number}: left over: {[path.name for path in path.parent.iterdir()]}")
 
 
 def run_child(path: Path, number: int, kind: str) -> tuple[bytes, int]:
@@ -151,7 +153,7 @@ def run_child(path: Path, number: int, kind: str) -> tuple[bytes, int]:
             status = 2 if "injected" in str(error) else 1
             if status == 1:
                 traceback.print_exc()
-        except BaseException:
+        except BaseException:  # noqa: BLE001 (a fork must never return into the parent's code)
             traceback.print_exc()
         finally:
             if number < 0:

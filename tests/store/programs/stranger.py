@@ -14,7 +14,7 @@ ROW_ARRAYS = ("values", "times", "valid")
 TABLE = []
 for _byte in range(256):
     for _ in range(8):
-        _byte = (_byte >> 1) ^ (0x82F63B78 if _byte & 1 else 0)  # noqa: PLW2901
+        _byte = (_byte >> 1) ^ (0x82F63B78 if _byte & 1 else 0)
     TABLE.append(_byte)
 
 

@@ -1,0 +1,175 @@
+"""A whole batch of series, or of windows in them, as one padded block of memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from .errors import BadInput
+from .keys import encode_key
+from .padded import Batch, PaddedBuffer, Piece
+from .windows import rows_between
+
+if TYPE_CHECKING:
+    from .feature_set import CommittedSet
+    from .feature_store import FeatureStore
+    from .segments import Segment
+
+Item = tuple[Any, ...]  # (clip_id, entity_id) or (clip_id, entity_id, start_s, stop_s)
+
+
+def gather(
+    store: FeatureStore,
+    feature_set: str,
+    items: Sequence[Item],
+    *,
+    out: Any = None,
+    mask: Any = None,
+    dtype: str | None = None,
+) -> Batch:
+    """Read a batch of series, or of windows in them, into one padded block.
+
+    For many batches use a `Gatherer`, which remembers where the series lie and what of the buffer is dirty.
+
+    Args:
+        store: an open store.
+        feature_set: name.
+        items: B of (clip_id, entity_id) or (clip_id, entity_id, start_s, stop_s); None in place of entity, start or
+            stop as in `FeatureStore.read`.
+        out: (>= B, >= T, D) memory to fill: an array, or a torch tensor in the host's memory (torch then converts).
+        mask: (>= B, >= T) bool memory of the same kind.
+        dtype: type of the values if there is no `out`; None: float32, or the stored type if that holds more.
+
+    Returns:
+        `.values` (B, T, D), `.mask` (B, T), `.lengths` (B,), where T is that of `out`, else the longest item's.
+        Behind the rows of an item there are zeros; `.mask` is True for rows that are there and valid.
+
+    Raises:
+        NotFound: if one of the series is not there.
+        BadInput: if the memory does not fit, or an item is none.
+        Corrupt: if stored rows do not agree with their checksum.
+    """
+    return Gatherer(store, feature_set, out=out, mask=mask, dtype=dtype).gather(items)
+
+
+class _Place(NamedTuple):
+    """Where the rows of a series lie."""
+
+    segment: Segment
+    first: int
+    last: int
+
+
+class Gatherer:
+    """Reads batch after batch of one feature set, into the same memory if it is given some.
+
+    Args:
+        store: an open store.
+        feature_set: name.
+        out: as for `gather`. Each batch overwrites the one before; between two calls nobody else may write behind the
+            rows of the items, since only what the last batch left there is cleared.
+        mask: as for `gather`.
+        dtype: as for `gather`.
+
+    Raises:
+        NotFound: if there is no such feature set.
+        BadInput: if the memory does not fit.
+
+    Example:
+        >>> import tempfile
+        >>> from cuebank.store import FeatureSpec, FeatureStore, Recipe
+        >>> spec = FeatureSpec("demo.x", "numeric", 1, "float16", Recipe("demo", {"source": "none"}))
+        >>> with tempfile.TemporaryDirectory() as folder, FeatureStore.open(f"{folder}/f.zarr", "a") as store:
+        ...     store.create(spec)
+        ...     store.write("demo.x", "a", None, [[1], [2]], [0.5, 1.5], [True, True])
+        ...     store.write("demo.x", "b", None, [[3]], [0.5], [True])
+        ...     store.commit()
+        ...     batch = Gatherer(store, "demo.x").gather([("a", None), ("b", None)])
+        >>> batch.values[..., 0].tolist(), batch.mask.tolist()
+        ([[1.0, 2.0], [3.0, 0.0]], [[True, True], [True, False]])
+    """
+
+    def __init__(
+        self, store: FeatureStore, feature_set: str, *, out: Any = None, mask: Any = None, dtype: str | None = None
+    ) -> None:
+        spec = store.spec(feature_set)
+        self._committed: CommittedSet = store._committed(feature_set)
+        self._dim, self._stored = spec.dim, np.dtype(spec.dtype)
+        self._rate = None if spec.timebase is None else float(spec.timebase.rate_hz)
+        self._dtype = _output_type(feature_set, self._stored, dtype)
+        if mask is not None and out is None:
+            raise BadInput("A batch was to be gathered.", "There is a `mask` but no `out`.", "Give both, or `out`.")
+        self._buffer = None if out is None else PaddedBuffer(out, mask, self._dim, self._stored)
+        self._index: Any = None
+        self._places: dict[Item, _Place] = {}
+
+    def gather(self, items: Sequence[Item]) -> Batch:
+        """Read a batch; see the function `gather`. Series that were read before are found without a search."""
+        pieces = self._pieces(items)
+        buffer = self._buffer
+        if buffer is None:
+            rows = max((last - first for _, _, first, last in pieces), default=0)
+            buffer = PaddedBuffer.fresh(len(pieces), rows, self._dim, self._stored, self._dtype)
+        return buffer.fill(pieces)
+
+    def _pieces(self, items: Iterable[Item]) -> list[Piece]:
+        index = self._committed.index
+        if index is not self._index:  # others have committed: a series may have been replaced
+            self._index, self._places = index, {}
+        places, pieces = self._places, []
+        maps: dict[Segment, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+        for item in items:
+            key = item if len(item) == 2 else tuple(item[:2])
+            try:
+                place = places.get(key) or self._find(key)
+            except TypeError as error:  # ids that are no text
+                raise _no_item(item) from error
+            segment, first, last = place
+            mapped = maps.get(segment)
+            if mapped is None:
+                mapped = maps[segment] = _map(self._committed, segment)
+            if len(item) == 4:
+                first, last = rows_between(mapped[1], (first, last), item[2], item[3], self._rate)
+            elif len(item) != 2:
+                raise _no_item(item)
+            pieces.append((mapped[0], mapped[2], first, last))
+        return pieces
+
+    def _find(self, key: Item) -> _Place:
+        """Find a series and prove it once."""
+        if not isinstance(key, tuple):
+            raise _no_item(key)
+        self._committed.read(*key)
+        segment, position = self._index.find(*encode_key(*key))
+        place = _Place(segment, int(segment.starts[position]), int(segment.starts[position + 1]))
+        self._places[key] = place
+        return place
+
+
+def _map(committed: CommittedSet, segment: Segment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the mapped rows of a segment."""
+    if not segment.mapped:
+        committed._budget.map(segment)
+    return segment._maps or segment.map()
+
+
+def _output_type(feature_set: str, stored: np.dtype[Any], dtype: str | None) -> np.dtype[Any]:
+    wide = np.dtype(np.float32)
+    chosen = (wide if np.can_cast(stored, wide, "safe") else stored) if dtype is None else np.dtype(dtype)
+    if not np.can_cast(stored, chosen, "safe"):
+        raise BadInput(
+            f"A batch of feature set `{feature_set}` was to be gathered as {chosen}.",
+            f"It is stored as {stored}, which {chosen} cannot hold.",
+            "Give the stored or a wider type, or none.",
+        )
+    return chosen
+
+
+def _no_item(item: Any) -> BadInput:
+    return BadInput(
+        "A batch was to be gathered.",
+        f"One of its items is {item!r}.",
+        "Give tuples (clip_id, entity_id) or (clip_id, entity_id, start_s, stop_s).",
+    )

@@ -1,0 +1,187 @@
+"""Reusable memory for batches: rows of different series side by side, zeros behind the shorter ones, and a mask."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .errors import BadInput
+from .halves import copier
+
+SHORT_ROWS = 16  # up to so many rows an item on average, all items of a segment are copied in one step,
+MEMBERS = 4  # if there are at least so many for each segment
+
+Piece = tuple[np.ndarray, np.ndarray, int, int]  # values (rows, D) and valid (rows,) of a segment; first, last + 1
+
+
+class Batch(NamedTuple):
+    """B series or parts of series.
+
+    `values` (B, T, D), zeros behind the end of each and where a row is not valid; `mask` (B, T) bool, True where there
+    is a valid row; `lengths` (B,) int64 rows of each. Tensors if the buffer is a tensor, else arrays.
+    """
+
+    values: Any
+    mask: Any
+    lengths: Any
+
+
+class PaddedBuffer:
+    """Memory that is filled again and again; only what the last batch left behind is cleared.
+
+    Between two calls, nobody else may write behind the rows of a batch.
+
+    Args:
+        values: (>= B, >= T, D) array, or torch tensor in the host's memory (pinned or not).
+        mask: (>= B, >= T) bool of the same kind; None makes one.
+        stored: (D, dtype) of the series.
+
+    Raises:
+        BadInput: if the memory cannot hold such series, or no one may write to it.
+    """
+
+    def __init__(self, values: Any, mask: Any, dim: int, stored: np.dtype[Any]) -> None:
+        self.values, self._array = values, _as_array(values, "out")
+        _check_values(self._array, dim, stored)
+        if mask is None:
+            mask = np.zeros(self._array.shape[:2], bool)
+            if values is not self._array:
+                mask = sys.modules["torch"].from_numpy(mask)
+        self.mask, self._mask_array = mask, _as_array(mask, "mask")
+        _check_mask(self._mask_array, self._array)
+        self._stored = stored
+        self._tensors = values is not self._array
+        self._used = np.full(len(self._array), self._array.shape[1], np.int64)  # rows that are perhaps not zero
+
+    @classmethod
+    def fresh(cls, size: int, rows: int, dim: int, stored: np.dtype[Any], dtype: np.dtype[Any]) -> PaddedBuffer:
+        """Return a new buffer (size, rows, dim) of zeros."""
+        buffer = cls(np.zeros((size, rows, dim), dtype), np.zeros((size, rows), bool), dim, stored)
+        buffer._used[:] = 0
+        return buffer
+
+    def fill(self, pieces: Sequence[Piece]) -> Batch:
+        """Copy pieces into the buffer and clear what is behind them.
+
+        Returns:
+            The first B items of the buffer, with all of its T.
+
+        Raises:
+            BadInput: if there are more, or longer ones, than the buffer holds.
+        """
+        lengths = np.array([last - first for _, _, first, last in pieces], np.int64)
+        count, rows = len(lengths), int(lengths.max(initial=0))
+        if count > len(self._array) or rows > self._array.shape[1]:
+            raise BadInput(
+                f"A batch of {count} items with up to {rows} rows was to be gathered.",
+                f"The buffer holds {len(self._array)} items of {self._array.shape[1]} rows.",
+                "Give a larger one, or fewer or shorter items.",
+            )
+        before = self._used[:count].copy()
+        self._used[:count] = np.maximum(before, lengths)  # still true if we are interrupted on the way
+        groups = _by_segment(pieces) if lengths.sum() <= SHORT_ROWS * count else {}
+        if groups and len(groups) * MEMBERS <= count:
+            for members in groups.values():
+                self._fill_short([pieces[i] for i in members], np.array(members))
+        elif self._tensors:
+            self._fill_tensor(pieces)
+        else:
+            self._fill_array(pieces)
+        for i in np.flatnonzero(before > lengths).tolist():
+            self._array[i, lengths[i] : before[i]] = 0
+            self._mask_array[i, lengths[i] : before[i]] = False
+        self._used[:count] = lengths
+        sizes = sys.modules["torch"].from_numpy(lengths) if self._tensors else lengths
+        return Batch(self.values[:count], self.mask[:count], sizes)
+
+    def _fill_array(self, pieces: Sequence[Piece]) -> None:
+        copy_rows = copier(self._stored, self._array.dtype)
+        for i, (values, valid, first, last) in enumerate(pieces):
+            copy_rows(values[first:last], self._array[i, : last - first])
+            self._mask_array[i, : last - first] = valid[first:last]
+
+    def _fill_tensor(self, pieces: Sequence[Piece]) -> None:
+        sources: dict[int, Any] = {}
+        for i, (values, valid, first, last) in enumerate(pieces):
+            source = sources.get(id(values))
+            if source is None:
+                source = sources[id(values)] = _as_tensor(values)
+            rows = last - first
+            self.values[i].narrow(0, 0, rows).copy_(source.narrow(0, first, rows))
+            self._mask_array[i, :rows] = valid[first:last]
+
+    def _fill_short(self, pieces: Sequence[Piece], items: np.ndarray) -> None:
+        """Copy pieces of few rows, all of one segment, to `items` in one step."""
+        values, valid = pieces[0][:2]
+        firsts = np.array([first for _, _, first, _ in pieces])
+        sizes = np.array([last for _, _, _, last in pieces]) - firsts
+        # Row numbers 0, 1, … within each item, one item after the other.
+        within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        rows, items = np.repeat(firsts, sizes) + within, np.repeat(items, sizes)
+        taken = values[rows]
+        widened = np.empty(taken.shape, self._array.dtype)
+        copier(taken.dtype, widened.dtype)(taken, widened)
+        self._array[items, within] = widened
+        self._mask_array[items, within] = valid[rows]
+
+
+def _by_segment(pieces: Sequence[Piece]) -> dict[int, list[int]]:
+    groups: dict[int, list[int]] = {}
+    for i, piece in enumerate(pieces):
+        groups.setdefault(id(piece[0]), []).append(i)
+    return groups
+
+
+def _as_array(memory: Any, name: str) -> np.ndarray:
+    """Return an array, or the array over the memory of a torch tensor."""
+    if isinstance(memory, np.ndarray):
+        return memory
+    torch = sys.modules.get("torch")
+    found = f"`{name}` is a {type(memory).__name__}."
+    if torch is not None and isinstance(memory, torch.Tensor):
+        found = f"`{name}` is a tensor of {memory.dtype} on {memory.device}."
+        if memory.device.type == "cpu" and not memory.requires_grad and memory.dtype != torch.bfloat16:
+            return memory.numpy()
+    raise BadInput(
+        "A batch was to be gathered into a buffer.",
+        found,
+        "Give an array, or a tensor without gradient in the host's memory, of a type that numpy has; "
+        "pinned memory can then be copied to a device in one step.",
+    )
+
+
+def _as_tensor(values: np.ndarray) -> Any:
+    """Return a tensor over read-only rows; it is only read. torch would warn that it cannot protect them."""
+    torch = sys.modules["torch"]
+    return torch.from_numpy(np.asarray(_Writable(values)))
+
+
+class _Writable:
+    """Says of read-only memory that it may be written to."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array  # keeps the memory
+        interface = array.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+
+
+def _check_values(array: np.ndarray, dim: int, stored: np.dtype[Any]) -> None:
+    fits = array.ndim == 3 and array.shape[2] == dim and array.flags.writeable
+    if not fits or not np.can_cast(stored, array.dtype, "safe"):
+        raise BadInput(
+            f"A batch of {stored} values (B, T, {dim}) was to be gathered into a buffer.",
+            f"It is {array.shape} {array.dtype}{'' if array.flags.writeable else ', read-only'}.",
+            f"Give a writable buffer (B, T, {dim}) of the stored or a wider type.",
+        )
+
+
+def _check_mask(mask: np.ndarray, values: np.ndarray) -> None:
+    if mask.dtype != bool or mask.shape != values.shape[:2] or not mask.flags.writeable:
+        raise BadInput(
+            f"A batch was to be gathered into a buffer {values.shape}, with a mask.",
+            f"The mask is {mask.shape} {mask.dtype}{'' if mask.flags.writeable else ', read-only'}.",
+            f"Give a writable mask {values.shape[:2]} of booleans.",
+        )
