@@ -182,3 +182,159 @@ def windows(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
         "h5py, chunks of 256 rows": from_h5py(file["chunked"]),
         "zarr-python, sharded": lambda i: keep(sharded[first[i] : first[i] + WINDOW]),
     }
+
+
+def look_ups(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
+    """The way to a series, without its bytes."""
+    return {
+        "cuebank, key not seen": lambda i: store.missing("regular.x", [(corpus.keys[i], None)]) and None,
+        "cuebank, key seen": lambda i: store.read("regular.x", corpus.keys[i]) and None,
+    }
+
+
+def batches(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
+    """Everyone who makes padded batches; each is called with the number of a batch."""
+    block = corpus.rng.standard_normal((BATCH, MOST, DIM)).astype(np.float32)
+    copy, out = np.zeros_like(block), np.zeros_like(block)
+    # More batches than the processor's cache holds, so that nobody finds what the one before has just read.
+    chosen = [[(corpus.keys[i], None) for i in corpus.rng.permutation(len(corpus.keys))[:BATCH]] for _ in range(16)]
+    gatherer = Gatherer(store, "regular.x", out=out)
+    made: dict[str, Work] = {
+        "np.copyto of the block": lambda i: np.copyto(copy, block),
+        "cuebank, numpy buffer": lambda i: gatherer.gather(chosen[i % 16]) and None,
+    }
+    spans = dict(zip(corpus.keys, map(corpus.span, range(len(corpus.keys))), strict=True))
+    mapped = np.memmap(corpus.folder / "flat.raw", np.float16, "r", shape=(int(corpus.starts[-1]), DIM)).view(
+        np.ndarray
+    )
+    plain = np.zeros_like(block)
+
+    def by_hand(i: int) -> None:
+        plain[:] = 0
+        for item, (key, _) in enumerate(chosen[i % 16]):
+            first, last = spans[key]
+            plain[item, : last - first] = mapped[first:last]
+
+    made["numpy assignment by hand"] = by_hand
+    try:
+        import torch
+    except ImportError:
+        return made
+    to_torch = Gatherer(store, "regular.x", out=torch.zeros(BATCH, MOST, DIM))
+    made["cuebank, torch buffer"] = lambda i: to_torch.gather(chosen[i % 16]) and None
+    series = [torch.from_numpy(np.array(mapped[first:last])) for first, last in spans.values()]
+    number = {key: i for i, key in enumerate(corpus.keys)}
+
+    def pad_sequence(i: int) -> None:
+        rows = [series[number[key]].float() for key, _ in chosen[i % 16]]
+        torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+    made["torch pad_sequence, from memory"] = pad_sequence
+    return made
+
+
+def time_group(made: dict[str, Work], each: int, count: int, rounds: int, rng: np.random.Generator) -> dict[str, Any]:
+    """Return for each contender the median and all of the microseconds an item, one number a round."""
+    taken: dict[str, list[float]] = {name: [] for name in made}
+    for work in made.values():
+        for i in range(count):
+            work(i)  # page cache, checksums, keys
+    names = list(made)
+    for round_ in range(rounds):
+        order = rng.permutation(count)[:each].tolist()
+        for name in names[round_ % len(names) :] + names[: round_ % len(names)]:
+            work = made[name]
+            started = time.perf_counter()
+            for i in order:
+                work(i)
+            taken[name].append((time.perf_counter() - started) / each * 1e6)
+    return {
+        name: {"us": round(statistics.median(us), 3), "rounds_us": [round(one, 3) for one in us]}
+        for name, us in taken.items()
+    }
+
+
+def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """Run everything and put the numbers together."""
+    corpus = Corpus(folder, options.clips)
+    store = FeatureStore.open(folder / "features.zarr")
+    some = min(options.clips, 300)
+    groups = {}
+    for name, make, each, count in (
+        ("whole clips", whole_clips, some, options.clips),
+        ("windows", windows, some, options.clips),
+        ("look-up", look_ups, options.clips, options.clips),
+        ("batches", batches, 4, 16),
+    ):
+        groups[name] = time_group(make(corpus, store), each, count, options.rounds, np.random.default_rng(1))
+    ratios = []
+    for group, who, rival, least in TARGETS:
+        if who not in groups[group]:
+            continue  # no torch
+        limit = float(rival.split()[0]) if rival.endswith(" us") else groups[group][rival]["us"]
+        ratio = limit / groups[group][who]["us"]
+        met = None if least is None else ratio >= least
+        ratios.append(
+            {"group": group, "who": who, "rival": rival, "ratio": round(ratio, 3), "least": least, "met": met}
+        )
+    return {
+        "benchmark": "read",
+        "n_clips": options.clips,
+        "rows": int(corpus.starts[-1]),
+        "dim": DIM,
+        "rounds": options.rounds,
+        "microseconds": groups,
+        "ratios": ratios,
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "load": [round(one, 2) for one in os.getloadavg()],
+        "python": platform.python_version(),
+        "versions": {name: importlib.metadata.version(name) for name in ("numpy", "h5py", "zarr", "torch")},
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+    }
+
+
+def cpu_name() -> str:
+    """Name of the processor, as far as the system tells."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.machine()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def to_text(result: dict[str, Any]) -> str:
+    """A table for people."""
+    lines = [f"{result['n_clips']} clips, {result['rows']:,} rows x {result['dim']} float16, hot, medians"]
+    for group, made in result["microseconds"].items():
+        lines += ["", f"{group:<36} {'us each':>12}"]
+        lines += [f"  {name:<34} {one['us']:>12.2f}" for name, one in made.items()]
+    lines += ["", f"{'ratios':<60} {'times':>8} {'at least':>9}"]
+    for one in result["ratios"]:
+        least = "" if one["least"] is None else f"{one['least']:.2f}"
+        named = f"{one['group']}: {one['rival']} / {one['who']}"
+        lines.append(f"  {named:<58} {one['ratio']:>8.2f} {least:>9}{'  MISSED' if one['met'] is False else ''}")
+    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
+    lines += ["", f"{result['cpu']}, {result['cores']} cores, load {result['load'][0]}, {versions}, {result['date']}"]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Parse the options, measure, print, and keep the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--clips", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--folder", type=Path, help="where to make the files (2 GB); default: a temporary folder")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
+    parser.add_argument("--no-save", action="store_true", help="do not write to benchmarks/results")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        result = measure(options, Path(folder))
+    if not options.no_save:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "read.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(result, indent=2) if options.json else to_text(result))
+
+
+if __name__ == "__main__":
+    main()

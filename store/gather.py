@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from .errors import BadInput
 from .keys import encode_key
-from .padded import Batch, PaddedBuffer, Piece
+from .padded import Batch, PaddedBuffer, Source, Span
 from .windows import rows_between
 
 if TYPE_CHECKING:
@@ -97,7 +97,6 @@ class Gatherer:
         spec = store.spec(feature_set)
         self._committed: CommittedSet = store._committed(feature_set)
         self._dim, self._stored = spec.dim, np.dtype(spec.dtype)
-        self._rate = None if spec.timebase is None else float(spec.timebase.rate_hz)
         self._dtype = _output_type(feature_set, self._stored, dtype)
         if mask is not None and out is None:
             raise BadInput("A batch was to be gathered.", "There is a `mask` but no `out`.", "Give both, or `out`.")
@@ -107,35 +106,40 @@ class Gatherer:
 
     def gather(self, items: Sequence[Item]) -> Batch:
         """Read a batch; see the function `gather`. Series that were read before are found without a search."""
-        pieces = self._pieces(items)
+        spans, members = self._located(items)
         buffer = self._buffer
         if buffer is None:
-            rows = max((last - first for _, _, first, last in pieces), default=0)
-            buffer = PaddedBuffer.fresh(len(pieces), rows, self._dim, self._stored, self._dtype)
-        return buffer.fill(pieces)
+            rows = max((last - first for first, last in spans), default=0)
+            buffer = PaddedBuffer.fresh(len(spans), rows, self._dim, self._stored, self._dtype)
+        return buffer.fill(spans, self._sources(members))
 
-    def _pieces(self, items: Iterable[Item]) -> list[Piece]:
+    def _located(self, items: Iterable[Item]) -> tuple[list[Span], dict[Segment, list[int]]]:
+        """Return the rows of each item, and the numbers of the items in each segment."""
         index = self._committed.index
         if index is not self._index:  # others have committed: a series may have been replaced
             self._index, self._places = index, {}
-        places, pieces = self._places, []
-        maps: dict[Segment, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
-        for item in items:
+        spans: list[Span] = []
+        members: dict[Segment, list[int]] = {}
+        for number, item in enumerate(items):
             key = item if len(item) == 2 else tuple(item[:2])
             try:
-                place = places.get(key) or self._find(key)
-            except TypeError as error:  # ids that are no text
+                place = self._places.get(key) or self._find(key)
+            except TypeError as error:  # a list, or ids that are no text
                 raise _no_item(item) from error
             segment, first, last = place
-            mapped = maps.get(segment)
-            if mapped is None:
-                mapped = maps[segment] = _map(self._committed, segment)
             if len(item) == 4:
-                first, last = rows_between(mapped[1], (first, last), item[2], item[3], self._rate)
+                first, last = rows_between(_map(self._committed, segment)[1], (first, last), item[2], item[3])
             elif len(item) != 2:
                 raise _no_item(item)
-            pieces.append((mapped[0], mapped[2], first, last))
-        return pieces
+            spans.append((first, last))
+            members.setdefault(segment, []).append(number)
+        return spans, members
+
+    def _sources(self, members: dict[Segment, list[int]]) -> Iterator[Source]:
+        """Yield the rows of one segment after the other: a batch may touch more than can be mapped at once."""
+        for segment, items in members.items():
+            values, _, valid = _map(self._committed, segment)
+            yield items, values, valid
 
     def _find(self, key: Item) -> _Place:
         """Find a series and prove it once."""

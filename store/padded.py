@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,10 +11,11 @@ import numpy as np
 from .errors import BadInput
 from .halves import copier
 
-SHORT_ROWS = 16  # up to so many rows an item on average, all items of a segment are copied in one step,
-MEMBERS = 4  # if there are at least so many for each segment
+SHORT_ROWS = 16  # up to so many rows an item on average, all items of a source are copied in one step,
+MEMBERS = 4  # if there are at least so many
 
-Piece = tuple[np.ndarray, np.ndarray, int, int]  # values (rows, D) and valid (rows,) of a segment; first, last + 1
+Span = tuple[int, int]  # first row, last row + 1
+Source = tuple[list[int], np.ndarray, np.ndarray]  # items; values (rows, D) and valid (rows,) in which their spans lie
 
 
 class Batch(NamedTuple):
@@ -37,7 +38,8 @@ class PaddedBuffer:
     Args:
         values: (>= B, >= T, D) array, or torch tensor in the host's memory (pinned or not).
         mask: (>= B, >= T) bool of the same kind; None makes one.
-        stored: (D, dtype) of the series.
+        dim: D of the series.
+        stored: type of the series.
 
     Raises:
         BadInput: if the memory cannot hold such series, or no one may write to it.
@@ -63,16 +65,20 @@ class PaddedBuffer:
         buffer._used[:] = 0
         return buffer
 
-    def fill(self, pieces: Sequence[Piece]) -> Batch:
-        """Copy pieces into the buffer and clear what is behind them.
+    def fill(self, spans: Sequence[Span], sources: Iterable[Source]) -> Batch:
+        """Copy rows into the buffer and clear what is behind them.
+
+        Args:
+            spans: of B items.
+            sources: where these rows are, each item once; taken one after the other.
 
         Returns:
             The first B items of the buffer, with all of its T.
 
         Raises:
-            BadInput: if there are more, or longer ones, than the buffer holds.
+            BadInput: if there are more items, or longer ones, than the buffer holds.
         """
-        lengths = np.array([last - first for _, _, first, last in pieces], np.int64)
+        lengths = np.array([last - first for first, last in spans], np.int64)
         count, rows = len(lengths), int(lengths.max(initial=0))
         if count > len(self._array) or rows > self._array.shape[1]:
             raise BadInput(
@@ -82,14 +88,14 @@ class PaddedBuffer:
             )
         before = self._used[:count].copy()
         self._used[:count] = np.maximum(before, lengths)  # still true if we are interrupted on the way
-        groups = _by_segment(pieces) if lengths.sum() <= SHORT_ROWS * count else {}
-        if groups and len(groups) * MEMBERS <= count:
-            for members in groups.values():
-                self._fill_short([pieces[i] for i in members], np.array(members))
-        elif self._tensors:
-            self._fill_tensor(pieces)
-        else:
-            self._fill_array(pieces)
+        for items, values, valid in sources:
+            own = [spans[i] for i in items]
+            if len(items) >= MEMBERS and lengths[items].sum() <= SHORT_ROWS * len(items):
+                self._fill_short(items, own, values, valid)
+            elif self._tensors:
+                self._fill_tensor(items, own, values, valid)
+            else:
+                self._fill_array(items, own, values, valid)
         for i in np.flatnonzero(before > lengths).tolist():
             self._array[i, lengths[i] : before[i]] = 0
             self._mask_array[i, lengths[i] : before[i]] = False
@@ -97,42 +103,30 @@ class PaddedBuffer:
         sizes = sys.modules["torch"].from_numpy(lengths) if self._tensors else lengths
         return Batch(self.values[:count], self.mask[:count], sizes)
 
-    def _fill_array(self, pieces: Sequence[Piece]) -> None:
+    def _fill_array(self, items: list[int], spans: list[Span], values: np.ndarray, valid: np.ndarray) -> None:
         copy_rows = copier(self._stored, self._array.dtype)
-        for i, (values, valid, first, last) in enumerate(pieces):
+        for i, (first, last) in zip(items, spans, strict=True):
             copy_rows(values[first:last], self._array[i, : last - first])
             self._mask_array[i, : last - first] = valid[first:last]
 
-    def _fill_tensor(self, pieces: Sequence[Piece]) -> None:
-        sources: dict[int, Any] = {}
-        for i, (values, valid, first, last) in enumerate(pieces):
-            source = sources.get(id(values))
-            if source is None:
-                source = sources[id(values)] = _as_tensor(values)
-            rows = last - first
-            self.values[i].narrow(0, 0, rows).copy_(source.narrow(0, first, rows))
-            self._mask_array[i, :rows] = valid[first:last]
+    def _fill_tensor(self, items: list[int], spans: list[Span], values: np.ndarray, valid: np.ndarray) -> None:
+        source = _as_tensor(values)
+        for i, (first, last) in zip(items, spans, strict=True):
+            self.values[i].narrow(0, 0, last - first).copy_(source.narrow(0, first, last - first))
+            self._mask_array[i, : last - first] = valid[first:last]
 
-    def _fill_short(self, pieces: Sequence[Piece], items: np.ndarray) -> None:
-        """Copy pieces of few rows, all of one segment, to `items` in one step."""
-        values, valid = pieces[0][:2]
-        firsts = np.array([first for _, _, first, _ in pieces])
-        sizes = np.array([last for _, _, _, last in pieces]) - firsts
+    def _fill_short(self, items: list[int], spans: list[Span], values: np.ndarray, valid: np.ndarray) -> None:
+        """Copy items of few rows in one step."""
+        firsts, lasts = np.array(spans).T
+        sizes = lasts - firsts
         # Row numbers 0, 1, … within each item, one item after the other.
         within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        rows, items = np.repeat(firsts, sizes) + within, np.repeat(items, sizes)
+        rows, places = np.repeat(firsts, sizes) + within, np.repeat(items, sizes)
         taken = values[rows]
         widened = np.empty(taken.shape, self._array.dtype)
         copier(taken.dtype, widened.dtype)(taken, widened)
-        self._array[items, within] = widened
-        self._mask_array[items, within] = valid[rows]
-
-
-def _by_segment(pieces: Sequence[Piece]) -> dict[int, list[int]]:
-    groups: dict[int, list[int]] = {}
-    for i, piece in enumerate(pieces):
-        groups.setdefault(id(piece[0]), []).append(i)
-    return groups
+        self._array[places, within] = widened
+        self._mask_array[places, within] = valid[rows]
 
 
 def _as_array(memory: Any, name: str) -> np.ndarray:

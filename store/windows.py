@@ -6,13 +6,23 @@ import numpy as np
 
 from .errors import BadInput
 
+SLACK_ROWS = 1e-6  # a row may be off its place by this part of a step in a series that is called regular
+_LEAST, _MOST = 2 * SLACK_ROWS, 1 - 2 * SLACK_ROWS
+
+Clock = tuple[float, float]  # time of the first row of a regular series, rows per second
+
+
+def regular_clock(times: np.ndarray, rate_hz: float | None) -> Clock | None:
+    """Return the clock of a series with rows at `times` (T,); None if it is not regular, or its rate is not known."""
+    if rate_hz is None or not len(times):
+        return None
+    places = (times - times[0]) * rate_hz
+    places -= np.arange(len(times))
+    return (times.item(0), rate_hz) if np.abs(places, out=places).max() < SLACK_ROWS else None
+
 
 def rows_between(
-    times: np.ndarray,
-    rows: tuple[int, int],
-    start_s: float | None,
-    stop_s: float | None,
-    rate_hz: float | None = None,
+    times: np.ndarray, rows: tuple[int, int], start_s: float | None, stop_s: float | None, clock: Clock | None = None
 ) -> tuple[int, int]:
     """Return (first, last + 1) of those rows of a series with `start_s <= time < stop_s`.
 
@@ -21,8 +31,7 @@ def rows_between(
         rows: (first, last + 1) of the series in `times`; there the times never decrease.
         start_s: None: from the first row.
         stop_s: None: to the last row.
-        rate_hz: rows per second, if the series is likely to be regular: then the row numbers are computed and only
-            confirmed by the times, which is quicker than searching.
+        clock: of the series if it is regular: rows are then computed, and the times only looked at in case of doubt.
 
     Raises:
         BadInput: if the range is reversed or NaN.
@@ -41,19 +50,22 @@ def rows_between(
         )
     first, last = rows
     return (
-        first if start_s is None else _first_from(times, first, last, start_s, rate_hz),
-        last if stop_s is None else _first_from(times, first, last, stop_s, rate_hz),
+        first if start_s is None else _first_from(times, first, last, start_s, clock),
+        last if stop_s is None else _first_from(times, first, last, stop_s, clock),
     )
 
 
-def _first_from(times: np.ndarray, first: int, last: int, moment_s: float, rate_hz: float | None) -> int:
+def _first_from(times: np.ndarray, first: int, last: int, moment_s: float, clock: Clock | None) -> int:
     """Return the number of the first row from `first` on that is not before `moment_s`, `last` if all are."""
-    if rate_hz is not None and first < last:
-        place = (moment_s - times.item(first)) * rate_hz
+    if clock is not None:
+        begin, rate_hz = clock
+        place = (moment_s - begin) * rate_hz + 1
         if place <= 0:
             return first
-        if place < last - first - 1:
-            guess = first + int(place + 0.999999)  # rounded up, unless only rounding makes it more than whole
-            if times.item(guess - 1) < moment_s <= times.item(guess):
-                return guess
+        if place >= last - first + 1:
+            return last
+        whole = int(place)
+        # So near to a row, only its time can tell on which side of it the moment is.
+        if _LEAST < place - whole < _MOST:
+            return first + whole
     return first + int(times[first:last].searchsorted(moment_s))

@@ -9,6 +9,9 @@ import torch
 
 from ..store.errors import BadInput
 
+# SEMPI's head at batch 64, five folds at once, is one thread's worth.
+MULTIPLY_ADDS_PER_THREAD = 32_000_000
+
 
 def check_device(name: str) -> str:
     """Return the name of a device that is there.
@@ -28,6 +31,18 @@ def check_device(name: str) -> str:
             f"The device `{name}` was asked for.", f"It cannot be used: {reason}.", "Use --device cpu."
         ) from error
     return name
+
+
+def threads_for(multiply_adds: int) -> int:
+    """Return how many CPU threads a training step is worth, at most as many as torch has now.
+
+    Threads meet after every operation. In small steps that costs more than it saves, and on a busy machine several
+    times more: a step then waits for whichever thread is not running.
+
+    Args:
+        multiply_adds: of a step's forward pass.
+    """
+    return max(1, min(torch.get_num_threads(), multiply_adds // MULTIPLY_ADDS_PER_THREAD))
 
 
 @contextmanager

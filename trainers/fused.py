@@ -11,22 +11,21 @@ S is runs, B rows per step, D columns of one input.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from itertools import groupby
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .adamw import RowAdamW
+from .gathering import Gatherer
 from .heads._base import Head
 from .loop import OnEpoch, finish_epoch, loss_of
 from .runs import Draws, Inputs, Outcome, Run, Selection, TrainConfig
+from .stack import HeadStack
 
 # Parameters of all heads of one program: beyond it they leave the cache, and batching stops paying.
 PARAMETERS_AT_ONCE = 600_000
-# Rows gathered at once, in bytes: large enough to hide the call, small enough to stay near the processor.
-GATHER_BYTES = 4 << 20
 CLIP_EPS = 1e-6  # as torch.nn.utils.clip_grad_norm_ has it
 
 
@@ -52,7 +51,7 @@ def train_fused(
     Raises:
         BadInput: if a loss or outputs become NaN or infinite.
     """
-    size = max(1, PARAMETERS_AT_ONCE // sum(p.numel() for p in heads[0].parameters()))
+    size = heads_at_once(heads[0])
     done: dict[int, Outcome] = {}
     # Equal batch sizes only: a run with fewer rows than a batch has smaller steps than the others.
     by_batch = sorted(range(len(runs)), key=lambda i: runs[i].batch_size(config))
@@ -65,60 +64,9 @@ def train_fused(
     return [done[i] for i in range(len(runs))]
 
 
-class _Stack:
-    """The parameters of S equal heads as rows of one matrix, and the modules that see them.
-
-    The heads' own parameters become views of their rows, so that each head can be evaluated and saved by itself
-    at any time.
-    """
-
-    def __init__(self, heads: Sequence[Head]) -> None:
-        self.heads = list(heads)
-        self.shapes = [(name, tuple(p.shape)) for name, p in heads[0].named_parameters()]
-        self.values = (
-            heads[0]
-            .state_dict()[self.shapes[0][0]]
-            .new_empty(len(heads), sum(torch.Size(shape).numel() for _, shape in self.shapes))
-        )
-        for i, head in enumerate(heads):
-            for parameter, view in zip(head.parameters(), self._views(self.values), strict=True):
-                view[i].copy_(parameter.detach())
-        self._bind(self.values)
-
-    def _bind(self, values: Tensor) -> None:
-        self.values, self.grads = values, torch.zeros_like(values)  # both (S, P)
-        self.grad_views = self._views(self.grads)
-        self._modules: dict[int, tuple[Head, tuple[Tensor, ...]]] = {}
-        for i, head in enumerate(self.heads):
-            for parameter, view in zip(head.parameters(), self._views(values), strict=True):
-                parameter.data = view[i]
-
-    def _views(self, matrix: Tensor) -> list[Tensor]:
-        """Return each parameter of all rows, (S, *shape).
-
-        Weights (out, in) lie in memory as (in, out): a batched product then writes their gradient in the order
-        of memory, where transposing it would take longer than the product.
-        """
-        sizes = [torch.Size(shape).numel() for _, shape in self.shapes]
-        return [
-            part.unflatten(1, shape[::-1]).transpose(1, 2) if len(shape) == 2 else part
-            for part, (_, shape) in zip(matrix.split(sizes, dim=1), self.shapes, strict=True)
-        ]
-
-    def module(self, count: int) -> tuple[Head, tuple[Tensor, ...]]:
-        """Return one module that computes the first `count` heads, and its parameters (count, *shape)."""
-        if count not in self._modules:
-            module = copy.deepcopy(self.heads[0])
-            for (name, _), view in zip(self.shapes, self._views(self.values[:count]), strict=True):
-                owner, _, leaf = name.rpartition(".")
-                setattr(module.get_submodule(owner), leaf, nn.Parameter(view))
-            self._modules[count] = module.train(), tuple(module.parameters())
-        return self._modules[count]
-
-    def keep(self, rows: list[int]) -> None:
-        """Go on with some of the heads only; the others' parameters stay as they are."""
-        self.heads = [self.heads[i] for i in rows]
-        self._bind(self.values[rows].clone())
+def heads_at_once(head: Head) -> int:
+    """Return how many heads of this build are trained as one program."""
+    return max(1, PARAMETERS_AT_ONCE // sum(p.numel() for p in head.parameters()))
 
 
 class _Program:
@@ -127,7 +75,7 @@ class _Program:
     def __init__(self, heads: Sequence[Head], runs: Sequence[Run], config: TrainConfig, device: str) -> None:
         self.config, self.device = config, torch.device(device)
         self.criterion = config.criterion()
-        self.stack = _Stack([head.to(self.device) for head in heads])
+        self.stack = HeadStack([head.to(self.device) for head in heads])
         self.optimizer = RowAdamW(self.stack.values, self.stack.grads, config.lr, config.weight_decay)
         self.runs = list(runs)
         # What runs share is moved once.
@@ -138,6 +86,7 @@ class _Program:
         self.draws = [Draws(run, config, head.dropout_sites()) for run, head in zip(runs, heads, strict=True)]
         self.selections = [Selection(config) for _ in runs]
         self.outcomes = [Outcome(run.name) for run in runs]
+        self.gatherer = Gatherer(self.inputs, self.labels)
 
     def train(self, on_epoch: OnEpoch | None) -> list[Outcome]:
         """Train until every run has ended; return the outcomes in the order of the runs given."""
@@ -169,19 +118,17 @@ class _Program:
         self.optimizer.keep(rows, self.stack.values, self.stack.grads)
         for name in ("runs", "inputs", "labels", "draws", "selections", "outcomes"):
             setattr(self, name, [getattr(self, name)[i] for i in rows])
+        self.gatherer = Gatherer(self.inputs, self.labels)
 
     def _epoch(self, epoch: int) -> Tensor:
         """Take one epoch's steps; return the loss of each step, (S, steps), nan where a run has no step."""
         steps = [run.steps(self.config) for run in self.runs]
-        size, dtype = self.runs[0].batch_size(self.config), self.stack.values.dtype
+        dtype = self.stack.values.dtype
         orders = [draw.order(epoch).to(self.device) for draw in self.draws]  # each (steps of the run, B)
         dropped = self._stacked_masks([draw.dropout(dtype) for draw in self.draws], steps[0])
         losses = torch.full((len(self.runs), steps[0]), torch.nan, dtype=dtype, device=self.device)
-        chunk = max(1, GATHER_BYTES // (self.inputs[0].features.matrix[0].nbytes * size * len(self.runs)))
-        for start in range(0, steps[0], chunk):
-            stop = min(start + chunk, steps[0])
-            inputs, labels = self._gather(orders, start, stop)
-            for step in range(start, stop):
+        for start, inputs, labels in self.gatherer.chunks(orders):
+            for step in range(start, start + labels.shape[1]):
                 count = sum(step < some for some in steps)
                 losses[:count, step] = self._step(
                     count,
@@ -199,18 +146,6 @@ class _Program:
             for into, one in zip(stacked[site], masks, strict=True):
                 into[: one[site].shape[0]] = one[site]
         return {site: mask.to(self.device) for site, mask in stacked.items()}
-
-    def _gather(self, orders: list[Tensor], start: int, stop: int) -> tuple[dict[str, Tensor], Tensor]:
-        """Return the features (S, steps, B, D) by role and labels (S, steps, B) of some steps, by each run's order."""
-        features = self.inputs[0].features
-        shape = len(orders), stop - start, orders[0].shape[1]
-        block = features.matrix.new_empty(*shape, features.matrix.shape[1])
-        labels = self.labels[0].new_zeros(shape)
-        for i, order in enumerate(orders):
-            rows = order[start:stop].flatten()
-            self.inputs[i].take(rows, out=block[i].flatten(0, 1)[: rows.numel()])
-            torch.index_select(self.labels[i], 0, rows, out=labels[i].flatten()[: rows.numel()])
-        return features.split(block), labels
 
     def _step(self, count: int, inputs: dict[str, Tensor], labels: Tensor, dropped: dict[str, Tensor]) -> Tensor:
         """Update the first `count` heads on one batch each; return their losses, (count,)."""

@@ -11,7 +11,6 @@ a best-epoch score.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -19,26 +18,23 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from ..store import BadInput, FeatureStore
 from . import heads, tasks
-from .device import check_device, cpu_threads
+from .device import check_device, cpu_threads, threads_for
 from .environment import environment
-from .fused import train_fused
-from .heads._base import Head, HeadCard
-from .loop import decide, evaluate, train_alone
+from .fused import heads_at_once, train_fused
+from .heads._base import Head
+from .loop import evaluate, train_alone
 from .losses import loss as find_loss
 from .options import configure
-from .predictions import Predictions
-from .preparation import DEFAULT, Prepared, check_choices, prepare, seen_rows
+from .preparation import DEFAULT, Prepared, check_choices, prepare
 from .protocol import VALIDATION_FRACTION
-from .report import Curve, Report, describe_splits
+from .report import Report
 from .runs import Inputs, Outcome, Run, TrainConfig
-from .saved_head import Member, SavedHead, hashes
 from .tasks import Task
+from .trained import Trained
 
 
 class Progress(Protocol):
@@ -107,7 +103,7 @@ def train_head(
         openface_norm: for the input openface: None: -0.5..0.5 on the training rows; a file with SEMPI's fixed
             vectors; `none`.
         device: torch's name of it.
-        threads: CPU threads; None: torch's choice.
+        threads: CPU threads; None: as many as a step is worth (see `device.threads_for`), at most torch's choice.
         fused: train folds and seeds as one program where the head allows it.
         progress: told of each epoch.
 
@@ -120,8 +116,7 @@ def train_head(
         Corrupt: stored features that do not agree with their checksums.
     """
     started = time.perf_counter()
-    chosen = tasks.task(task)
-    upstream = protocol == "sempi"
+    chosen, upstream = tasks.task(task), protocol == "sempi"
     config = TrainConfig(
         loss=_loss(chosen, loss),
         metric=chosen.metric,
@@ -141,52 +136,42 @@ def train_head(
     card = heads.head(head or chosen.head)
     own = chosen.head_settings if card.name == chosen.head else {}
     head_config: Any = configure(card.config, {**own, **(settings or {})}, f"Head `{card.name}`")
-    with cpu_threads(threads):
-        with nullcontext(store) if isinstance(store, FeatureStore) else FeatureStore.open(store) as opened:
-            data = prepare(
-                chosen,
-                opened,
-                inputs=inputs,
-                target=target,
-                classes=classes,
-                protocol=protocol,
-                folds=folds or chosen.folds,
-                validation_fraction=validation_fraction,
-            )
-        runs = data.runs(seeds, normalise, openface_norm)
-        outcomes, outputs = _train(card, head_config, data, runs, config, device, fused, progress)
-        predictions = _predictions(data, seeds, outputs, chosen.kind)
-        report = Report(
-            task=chosen.name,
-            task_version=chosen.version,
-            target=data.column,
-            head=card.name,
-            head_config=dataclasses.asdict(head_config),
-            training={
-                **dataclasses.asdict(config),
-                "normalise": normalise,
-                "openface_norm": _said(data, openface_norm),
-                "validation_fraction": validation_fraction,
-            },
-            inputs={role: spec.name for role, spec in data.specs.items()},
-            fingerprints={spec.name: spec.fingerprint for spec in data.specs.values()},
-            metric=chosen.metric,
-            metrics=predictions.score(chosen.metrics),
-            predictions=predictions,
-            protocol=data.plan.protocol,
-            selection=data.plan.selection,
-            splits=describe_splits(data.plan, data.groups),
-            seconds=time.perf_counter() - started,
-            environment=environment(device),
-            curves=_curves(data, runs, outcomes),
-            warnings=_warnings(data, outcomes, config),
-            extra={
-                "parameters": sum(value.numel() for value in outcomes[0].state.values()),
-                "left_out": data.left_out.counts(),
-            },
+    with nullcontext(store) if isinstance(store, FeatureStore) else FeatureStore.open(store) as opened:
+        data = prepare(
+            chosen,
+            opened,
+            inputs=inputs,
+            target=target,
+            classes=classes,
+            protocol=protocol,
+            folds=folds or chosen.folds,
+            validation_fraction=validation_fraction,
         )
+    runs = data.runs(seeds, normalise, openface_norm)
+    models = [run.new_head(card, data.outputs, head_config) for run in runs]
+    fused = fused and models[0].stackable
+    with cpu_threads(threads or _threads(models, runs, config, fused)):
+        outcomes = _train(models, runs, config, device, fused, progress)
+        trained = Trained(
+            task=chosen,
+            card=card,
+            head_config=head_config,
+            config=config,
+            data=data,
+            seeds=tuple(seeds),
+            runs=runs,
+            outcomes=outcomes,
+            outputs=_tested(models, runs, outcomes, data, device),
+        )
+        said = {
+            "normalise": normalise,
+            "openface_norm": "fitted" if openface_norm is None else Path(openface_norm).name,
+            "validation_fraction": validation_fraction,
+            "fused": fused,
+        }
+        report = trained.report(said, environment(device), started)
     if out is not None:
-        _save(chosen, card, head_config, data, runs, outcomes, Path(out))
+        trained.saved().write(Path(out))
         report.write(Path(out))
     return report
 
@@ -203,26 +188,23 @@ def _loss(task: Task, name: str | None) -> str:
     return found.name
 
 
-def _said(data: Prepared, openface_norm: str | Path | None) -> str | None:
-    """Return how OpenFace was normalised, for the report."""
-    if "openface" not in data.specs:
-        return None
-    return "fitted" if openface_norm is None else Path(openface_norm).name
+def _threads(models: Sequence[Head], runs: Sequence[Run], config: TrainConfig, fused: bool) -> int:
+    """Return how many CPU threads the training steps are worth."""
+    together = min(len(models), heads_at_once(models[0])) if fused else 1
+    parameters = sum(p.numel() for p in models[0].parameters())
+    return threads_for(together * parameters * max(run.batch_size(config) for run in runs))
 
 
 def _train(
-    card: HeadCard,
-    head_config: Any,
-    data: Prepared,
+    models: Sequence[Head],
     runs: Sequence[Run],
     config: TrainConfig,
     device: str,
     fused: bool,
     progress: Progress | None,
-) -> tuple[list[Outcome], list[Tensor]]:
-    """Train all runs; return their outcomes, and each one's outputs for its fold's test rows (n, outputs)."""
-    models = [run.new_head(card, data.outputs, head_config) for run in runs]
-    done = 0
+) -> list[Outcome]:
+    """Train all runs, telling of each epoch."""
+    total, done = len(runs) * config.epochs, 0
 
     def on_epoch(run: Run, epoch: int, outputs: Tensor) -> None:
         nonlocal done
@@ -231,102 +213,29 @@ def _train(
             progress.advance(f"{run.name}, epoch {epoch}")
 
     if progress is not None:
-        progress.start(len(runs) * config.epochs, "epoch", f"{card.name}, {len(runs)} runs")
+        progress.start(total, "epoch", f"{len(runs)} heads")
     try:
-        if fused and models[0].stackable:
+        if fused:
             outcomes = train_fused(models, runs, config, device, on_epoch)
         else:
             outcomes = [
                 train_alone(model, run, config, device, on_epoch) for model, run in zip(models, runs, strict=True)
             ]
-        if progress is not None and done < len(runs) * config.epochs:
-            progress.advance("stopped early", len(runs) * config.epochs - done)
+        if progress is not None and done < total:
+            progress.advance("stopped early", total - done)
     finally:
         if progress is not None:
             progress.close()
-    features = data.features.to(device)
-    outputs = []
-    for i, (run, outcome) in enumerate(zip(runs, outcomes, strict=True)):
-        model: Head = models[i]
+    return outcomes
+
+
+def _tested(
+    models: Sequence[Head], runs: Sequence[Run], outcomes: Sequence[Outcome], data: Prepared, device: str
+) -> list[Tensor]:
+    """Return the outputs of each run's kept head for the test rows of its fold, (n, outputs)."""
+    features, outputs = data.features.to(device), []
+    for i, (model, run, outcome) in enumerate(zip(models, runs, outcomes, strict=True)):
         model.load_state_dict(outcome.state)
         test = data.plan.folds[i % len(data.plan.folds)].test
         outputs.append(evaluate(model.to(device), Inputs(features, run.scalings), test))
-    return outcomes, outputs
-
-
-def _predictions(data: Prepared, seeds: Sequence[int], outputs: Sequence[Tensor], kind: str) -> Predictions:
-    """Put the predictions of all runs together, seed by seed, fold by fold."""
-    folds = data.plan.folds
-    rows = np.concatenate([fold.test for fold in folds])
-    by_seed = [torch.cat(list(outputs[s * len(folds) : (s + 1) * len(folds)])) for s in range(len(seeds))]
-    return Predictions(
-        clip_ids=[data.clips[i].clip_id for i in rows],
-        entity_ids=[data.clips[i].entity_id for i in rows],
-        groups=dataclasses.replace(data.groups, codes=data.groups.codes[rows]),
-        folds=np.repeat(np.arange(len(folds)), [fold.test.size for fold in folds]),
-        fold_names=[fold.name for fold in folds],
-        labels=data.labels.numpy()[rows],
-        preds=np.stack([decide(one, kind) for one in by_seed]),
-        seeds=list(seeds),
-        classes=data.classes,
-        probabilities=torch.stack(by_seed).softmax(-1).numpy() if kind == "classes" else None,
-    )
-
-
-def _curves(data: Prepared, runs: Sequence[Run], outcomes: Sequence[Outcome]) -> list[Curve]:
-    names = [fold.name for fold in data.plan.folds]
-    return [
-        Curve(
-            fold=names[i % len(names)],
-            seed=run.seed,
-            train_loss=tuple(outcome.curves["train_loss"]),
-            validation_loss=tuple(outcome.curves["validation_loss"]),
-            validation_score=tuple(outcome.curves["validation_score"]),
-            best_epoch=outcome.best_epoch,
-        )
-        for i, (run, outcome) in enumerate(zip(runs, outcomes, strict=True))
-    ]
-
-
-def _warnings(data: Prepared, outcomes: Sequence[Outcome], config: TrainConfig) -> list[str]:
-    """Return what a reader must not miss."""
-    found = [*data.notes, *data.left_out.sentences()]
-    never = [outcome.name for outcome in outcomes if outcome.best_epoch == 0]
-    if never and config.must_exceed is not None:
-        found.append(
-            f"The validation {config.metric} of {', '.join(never)} never exceeded {config.must_exceed:g}: the original "
-            "saves no head then and fails. The head of the last epoch is scored."
-        )
-    elif never:
-        found.append(
-            f"The validation {config.metric} of {', '.join(never)} was undefined in every epoch; the head of the last "
-            "one is scored."
-        )
-    return found
-
-
-def _save(
-    task: Task,
-    card: HeadCard,
-    head_config: Any,
-    data: Prepared,
-    runs: Sequence[Run],
-    outcomes: Sequence[Outcome],
-    folder: Path,
-) -> None:
-    """Write the heads of all runs."""
-    SavedHead(
-        task=task.name,
-        task_version=task.version,
-        target=data.column,
-        kind=task.kind,
-        classes=data.classes,
-        head=card.name,
-        config=head_config,
-        outputs=data.outputs,
-        inputs=data.specs,
-        members=tuple(
-            Member(run.name, outcome.state, run.scalings) for run, outcome in zip(runs, outcomes, strict=True)
-        ),
-        seen=np.sort(hashes(data.clips[i].key for i in seen_rows(data.plan))),
-    ).write(folder)
+    return outputs

@@ -218,9 +218,6 @@ def _decode(codec: Any, packet: Any, reading: Reading) -> list[Any]:
         reading.failed += packet is not None
         reading.problem = str(error.strerror)
         return []
-    # A PCM packet that is cut short is flagged as well, but what there is of it is sound.
-    if codec.name.startswith("pcm_"):
-        return list(frames)
     return [frame for frame in frames if not frame.is_corrupt]
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from cuebank.extractors import extract
-from cuebank.store import ClipsTable, FeatureStore
+from cuebank.store import Clip, ClipsTable, FeatureStore
 
 CARDS = ("hubert-tiny", "hubert-tiny-large")
 
 
-def contents(store: Path) -> dict[tuple[str, str], tuple[bytes, bytes, bytes]]:
+def contents(store: Path) -> dict[tuple[str, str], tuple[bytes, ...]]:
     """Bytes of all series of a store, by feature set and clip."""
     with FeatureStore.open(store) as features:
         return {
@@ -25,23 +25,25 @@ def contents(store: Path) -> dict[tuple[str, str], tuple[bytes, bytes, bytes]]:
         }
 
 
-def made(clips: ClipsTable, store: Path, **options: Any) -> dict[tuple[str, str], tuple[bytes, bytes, bytes]]:
+def made(clips: ClipsTable, store: Path, **options: Any) -> dict[tuple[str, str], tuple[bytes, ...]]:
     report = extract(CARDS, clips, store, **{"weights": "random", "dtype": "float32", **options})
     assert not report.failed
     return contents(store)
 
 
-@pytest.fixture
-def clips(make_clips: Callable[..., ClipsTable]) -> ClipsTable:
-    return make_clips(7)
+@pytest.fixture(scope="module")
+def clips(write_wav: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> ClipsTable:
+    folder = tmp_path_factory.mktemp("media")
+    return ClipsTable(Clip(f"c{i}", write_wav(folder / f"{i}.wav", 0.5 + 0.13 * i, seed=i)) for i in range(7))
 
 
-@pytest.fixture
-def alone(clips: ClipsTable, tmp_path: Path) -> dict[tuple[str, str], tuple[bytes, bytes, bytes]]:
+@pytest.fixture(scope="module")
+def alone(clips: ClipsTable, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], tuple[bytes, ...]]:
     """Each clip in a table, a run and a store of its own."""
+    folder = tmp_path_factory.mktemp("alone")
     found = {}
-    for i, clip in enumerate(clips):
-        found |= made(ClipsTable([clip]), tmp_path / f"alone-{i}.zarr", decode_workers=0)
+    for clip in clips:
+        found |= made(ClipsTable([clip]), folder / f"{clip.clip_id}.zarr", decode_workers=0)
     assert len(found) == 2 * len(clips)
     return found
 

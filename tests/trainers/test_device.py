@@ -22,9 +22,16 @@ def test_a_device_that_is_not_there_is_refused_in_one_line(name: str) -> None:
 
 def test_threads_are_set_inside_and_given_back_also_after_an_error() -> None:
     before = torch.get_num_threads()
-    with pytest.raises(ZeroDivisionError), cpu_threads(before + 1):
-        assert torch.get_num_threads() == before + 1
-        1 / 0  # noqa: B018
+    inside = []
+
+    def failing() -> None:
+        with cpu_threads(before + 1):
+            inside.append(torch.get_num_threads())
+            raise BadInput("a", "b", "c")
+
+    with pytest.raises(BadInput):
+        failing()
+    assert inside == [before + 1]
     assert torch.get_num_threads() == before
     with cpu_threads(None):
         assert torch.get_num_threads() == before

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from cuebank.trainers import adamw
+from cuebank.trainers import adamw, gathering
 from cuebank.trainers import fused as fused_module
 from cuebank.trainers.adamw import RowAdamW
 from cuebank.trainers.features import Features, min_max
@@ -95,7 +95,7 @@ def test_a_run_does_not_depend_on_how_many_are_beside_it(monkeypatch: pytest.Mon
     all_at_once = train_fused(new_heads(runs, torch.float64), runs, config)
     monkeypatch.setattr(fused_module, "PARAMETERS_AT_ONCE", 1)  # one run per program
     one_by_one = train_fused(new_heads(runs, torch.float64), runs, config)
-    monkeypatch.setattr(fused_module, "GATHER_BYTES", 1)  # one step per gathering
+    monkeypatch.setattr(gathering, "GATHER_BYTES", 1)  # one step per gathering
     turned = train_fused(new_heads(runs[::-1], torch.float64), runs[::-1], config)[::-1]
     for one, other, third in zip(all_at_once, one_by_one, turned, strict=True):
         assert [one.name, one.best_epoch] == [other.name, other.best_epoch] == [third.name, third.best_epoch]

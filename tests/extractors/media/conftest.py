@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import wave
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -56,6 +57,16 @@ def encode_file(
     return path
 
 
+def write_wav(path: Path, samples: np.ndarray, rate_hz: int = 16000) -> Path:
+    """Write int16 samples (N,) or (N, C) with the standard library."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
+        file.setsampwidth(2)
+        file.setframerate(rate_hz)
+        file.writeframes(samples.astype("<i2").tobytes())
+    return path
+
+
 def find_lag(decoded: np.ndarray, original: np.ndarray) -> int:
     """By how many samples `decoded` comes later than `original`, by cross correlation."""
     size = 2 * max(len(decoded), len(original))
@@ -74,6 +85,12 @@ def sound() -> Callable[..., np.ndarray]:
 def encode() -> Callable[..., Path]:
     """`encode(path, samples, rate_hz, codec, …)`."""
     return encode_file
+
+
+@pytest.fixture(scope="session")
+def wav() -> Callable[..., Path]:
+    """`wav(path, int16 samples, rate_hz=16000)`."""
+    return write_wav
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import wave
+from fractions import Fraction
+from types import SimpleNamespace
 
 import pytest
 
 from cuebank.extractors.errors import MediaError
 from cuebank.extractors.media import decode_audio, probe
+from cuebank.extractors.media.decode import Reading, decoded_frames
 
 
 @pytest.fixture
@@ -117,6 +120,17 @@ def test_a_film_without_sound_names_its_streams(tmp_path):
     info = probe(path)
     assert info.audio == ()
     assert (info.video[0].codec, info.video[0].width, info.video[0].rate_hz) == ("mpeg4", 64, 10)
+
+
+def test_frames_that_the_decoder_calls_corrupt_are_left_out():
+    good, bad = SimpleNamespace(is_corrupt=False), SimpleNamespace(is_corrupt=True)
+    codec = SimpleNamespace(decode=lambda packet: [good, bad] if packet else [])
+    stream = SimpleNamespace(index=0, codec_context=codec)
+    packet = SimpleNamespace(size=9, pts=0, duration=2, time_base=Fraction(1, 2), stream=stream)
+    container = SimpleNamespace(demux=lambda streams: [packet], streams=[stream], format=SimpleNamespace(name="wav"))
+    reading = Reading()
+    assert list(decoded_frames(container, stream, reading)) == [good]
+    assert (reading.packets, reading.failed, reading.farthest) == (1, 0, 1)
 
 
 def test_probe_tells_streams_starts_and_durations(shared):

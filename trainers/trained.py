@@ -1,0 +1,151 @@
+"""Trained heads and what they predicted: put together as a report, and as a head to save."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .heads._base import HeadCard
+from .loop import decide
+from .predictions import Predictions
+from .preparation import Prepared, seen_rows
+from .report import Curve, Report, describe_splits
+from .runs import Outcome, Run, TrainConfig
+from .saved_head import Member, SavedHead, hashes
+from .tasks import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """All runs of one training, seed by seed, fold by fold.
+
+    Args:
+        task, card, head_config, config, data: what was trained, how, on what.
+        seeds: (S,).
+        runs, outcomes: of S seeds times F folds.
+        outputs: of each run's head for the test rows of its fold, (n, outputs).
+    """
+
+    task: Task
+    card: HeadCard
+    head_config: Any
+    config: TrainConfig
+    data: Prepared
+    seeds: tuple[int, ...]
+    runs: Sequence[Run]
+    outcomes: Sequence[Outcome]
+    outputs: Sequence[Tensor]
+
+    def predictions(self) -> Predictions:
+        """Return the predictions for all tested rows."""
+        data, folds = self.data, self.data.plan.folds
+        rows = np.concatenate([fold.test for fold in folds])
+        by_seed = [
+            torch.cat(list(self.outputs[start : start + len(folds)])) for start in range(0, len(self.runs), len(folds))
+        ]
+        return Predictions(
+            clip_ids=[data.clips[i].clip_id for i in rows],
+            entity_ids=[data.clips[i].entity_id for i in rows],
+            groups=dataclasses.replace(data.groups, codes=data.groups.codes[rows]),
+            folds=np.repeat(np.arange(len(folds)), [fold.test.size for fold in folds]),
+            fold_names=[fold.name for fold in folds],
+            labels=data.labels.numpy()[rows],
+            preds=np.stack([decide(one, self.task.kind) for one in by_seed]),
+            seeds=list(self.seeds),
+            classes=data.classes,
+            probabilities=torch.stack(by_seed).softmax(-1).numpy() if self.task.kind == "classes" else None,
+        )
+
+    def report(self, more: Mapping[str, Any], environment: Mapping[str, Any], started: float) -> Report:
+        """Score the predictions.
+
+        Args:
+            more: further settings of the training.
+            environment: where it ran.
+            started: `time.perf_counter()` of its start.
+        """
+        data, predictions = self.data, self.predictions()
+        settings = {**dataclasses.asdict(self.config), **more}
+        if "openface" not in data.specs:
+            settings.pop("openface_norm", None)
+        metrics = predictions.score(self.task.metrics)
+        return Report(
+            task=self.task.name,
+            task_version=self.task.version,
+            target=data.column,
+            head=self.card.name,
+            head_config=dataclasses.asdict(self.head_config),
+            training=settings,
+            inputs={role: spec.name for role, spec in data.specs.items()},
+            fingerprints={spec.name: spec.fingerprint for spec in data.specs.values()},
+            metric=self.task.metric,
+            metrics=metrics,
+            predictions=predictions,
+            protocol=data.plan.protocol,
+            selection=data.plan.selection,
+            splits=describe_splits(data.plan, data.groups),
+            seconds=time.perf_counter() - started,
+            environment=environment,
+            curves=self._curves(),
+            warnings=self._warnings(),
+            extra={
+                "parameters": sum(value.numel() for value in self.outcomes[0].state.values()),
+                "left_out": data.left_out.counts(),
+            },
+        )
+
+    def saved(self) -> SavedHead:
+        """Return the heads of all runs as one head to save."""
+        return SavedHead(
+            task=self.task.name,
+            task_version=self.task.version,
+            target=self.data.column,
+            kind=self.task.kind,
+            classes=self.data.classes,
+            head=self.card.name,
+            config=self.head_config,
+            outputs=self.data.outputs,
+            inputs=self.data.specs,
+            members=tuple(
+                Member(run.name, outcome.state, run.scalings)
+                for run, outcome in zip(self.runs, self.outcomes, strict=True)
+            ),
+            seen=np.sort(hashes(self.data.clips[i].key for i in seen_rows(self.data.plan))),
+        )
+
+    def _curves(self) -> list[Curve]:
+        names = [fold.name for fold in self.data.plan.folds]
+        return [
+            Curve(
+                fold=names[i % len(names)],
+                seed=run.seed,
+                train_loss=tuple(outcome.curves["train_loss"]),
+                validation_loss=tuple(outcome.curves["validation_loss"]),
+                validation_score=tuple(outcome.curves["validation_score"]),
+                best_epoch=outcome.best_epoch,
+            )
+            for i, (run, outcome) in enumerate(zip(self.runs, self.outcomes, strict=True))
+        ]
+
+    def _warnings(self) -> list[str]:
+        """Return what a reader must not miss."""
+        config, found = self.config, [*self.data.notes, *self.data.left_out.sentences()]
+        never = ", ".join(outcome.name for outcome in self.outcomes if outcome.best_epoch == 0)
+        if never and config.must_exceed is not None:
+            found.append(
+                f"The validation {config.metric} of {never} never exceeded {config.must_exceed:g}: the original saves "
+                "no head then and fails. The head of the last epoch is scored."
+            )
+        elif never:
+            found.append(
+                f"The validation {config.metric} of {never} was undefined in every epoch; the head of the last one "
+                "is scored."
+            )
+        return found
