@@ -29,7 +29,7 @@ _STAND_IN_NAMES = (
     "omegaconf.listconfig.ListConfig",
     "omegaconf.base.ContainerMetadata",
     "omegaconf.base.Metadata",
-    "omegaconf.nodes.AnyNode",
+    *(f"omegaconf.nodes.{kind}Node" for kind in ("Any", "String", "Integer", "Float", "Boolean")),
 )
 # How files begin that are often taken for weights.
 _NOT_WEIGHTS = (

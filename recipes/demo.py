@@ -10,8 +10,8 @@ from typing import Any
 
 from ..store.errors import Conflict
 
-# 72 clips, 3 minutes of sound: a base-sized model takes about a minute for them on 2 cores.
-MEETINGS, PARTICIPANTS, CLIPS, DURATION_S = 6, 3, 4, 2.5
+# 54 clips, 2 minutes of sound: a base-sized model takes about a minute for them on 2 cores.
+MEETINGS, PARTICIPANTS, CLIPS, DURATION_S = 6, 3, 3, 2.5
 FOLDS = 3  # two meetings each
 MARK = ".cuebank-demo"  # only a folder with this file is ever made anew
 

@@ -121,10 +121,10 @@ class Gatherer:
         spans: list[Span] = []
         members: dict[Segment, list[int]] = {}
         for number, item in enumerate(items):
-            key = item if len(item) == 2 else tuple(item[:2])
             try:
+                key = item if len(item) == 2 else tuple(item[:2])
                 place = self._places.get(key) or self._find(key)
-            except TypeError as error:  # a list, or ids that are no text
+            except TypeError as error:  # not a tuple of ids
                 raise _no_item(item) from error
             segment, first, last = place
             if len(item) == 4:

@@ -23,7 +23,8 @@ class Clock:
 
     Args:
         times: (T,) float64 seconds, never decreasing.
-        step_s: nominal distance of two rows; inf for a single row without a rate, which stands for the whole clip.
+        step_s: nominal distance of two rows; inf for the only row of a set without a rate: it stands for the whole
+            clip.
     """
 
     times: np.ndarray
@@ -34,9 +35,11 @@ class Clock:
         """Return the clock of rows at `times` (T,); without a rate the step is the median distance of two rows."""
         if rate_hz is not None:
             return cls(times, float(1 / rate_hz))
+        if len(times) <= 1:
+            return cls(times, math.inf)
         distances = np.diff(times)
         distances = distances[distances > 0]
-        return cls(times, float(np.median(distances)) if len(distances) else math.inf)
+        return cls(times, float(np.median(distances)) if len(distances) else 0.0)
 
 
 @dataclass(frozen=True)

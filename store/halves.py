@@ -17,8 +17,10 @@ _KEPT = np.int32(-0x70002000)  # 0x8FFFE000: sign, exponent and mantissa, withou
 _SCALE = np.float32(2.0**112)  # the exponents are biased by 127 and by 15
 _SUBNORMAL = np.ones(1, np.int32).view(np.float32)
 
+Copy = Callable[[np.ndarray, np.ndarray], None]
 
-def copier(stored: np.dtype[Any], wanted: np.dtype[Any]) -> Callable[[np.ndarray, np.ndarray], None]:
+
+def copier(stored: np.dtype[Any], wanted: np.dtype[Any]) -> Copy:
     """Return the quickest function that copies rows (T, D) of one type into rows of the same or a wider type.
 
     It is for this thread and the moment; see `flushes_subnormals`. Numbers must be finite, as those of a store are.

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .errors import BadInput
-from .halves import copier
+from .halves import Copy, copier
 
 SHORT_ROWS = 16  # up to so many rows an item on average, all items of a source are copied in one step,
 MEMBERS = 4  # if there are at least so many
@@ -86,16 +86,17 @@ class PaddedBuffer:
                 f"The buffer holds {len(self._array)} items of {self._array.shape[1]} rows.",
                 "Give a larger one, or fewer or shorter items.",
             )
+        copy_rows = copier(self._stored, self._array.dtype)
         before = self._used[:count].copy()
         self._used[:count] = np.maximum(before, lengths)  # still true if we are interrupted on the way
         for items, values, valid in sources:
             own = [spans[i] for i in items]
             if len(items) >= MEMBERS and lengths[items].sum() <= SHORT_ROWS * len(items):
-                self._fill_short(items, own, values, valid)
+                self._fill_short(items, own, values, valid, copy_rows)
             elif self._tensors:
                 self._fill_tensor(items, own, values, valid)
             else:
-                self._fill_array(items, own, values, valid)
+                self._fill_array(items, own, values, valid, copy_rows)
         for i in np.flatnonzero(before > lengths).tolist():
             self._array[i, lengths[i] : before[i]] = 0
             self._mask_array[i, lengths[i] : before[i]] = False
@@ -103,8 +104,9 @@ class PaddedBuffer:
         sizes = sys.modules["torch"].from_numpy(lengths) if self._tensors else lengths
         return Batch(self.values[:count], self.mask[:count], sizes)
 
-    def _fill_array(self, items: list[int], spans: list[Span], values: np.ndarray, valid: np.ndarray) -> None:
-        copy_rows = copier(self._stored, self._array.dtype)
+    def _fill_array(
+        self, items: list[int], spans: list[Span], values: np.ndarray, valid: np.ndarray, copy_rows: Copy
+    ) -> None:
         for i, (first, last) in zip(items, spans, strict=True):
             copy_rows(values[first:last], self._array[i, : last - first])
             self._mask_array[i, : last - first] = valid[first:last]
@@ -115,7 +117,9 @@ class PaddedBuffer:
             self.values[i].narrow(0, 0, last - first).copy_(source.narrow(0, first, last - first))
             self._mask_array[i, : last - first] = valid[first:last]
 
-    def _fill_short(self, items: list[int], spans: list[Span], values: np.ndarray, valid: np.ndarray) -> None:
+    def _fill_short(
+        self, items: list[int], spans: list[Span], values: np.ndarray, valid: np.ndarray, copy_rows: Copy
+    ) -> None:
         """Copy items of few rows in one step."""
         firsts, lasts = np.array(spans).T
         sizes = lasts - firsts
@@ -124,7 +128,7 @@ class PaddedBuffer:
         rows, places = np.repeat(firsts, sizes) + within, np.repeat(items, sizes)
         taken = values[rows]
         widened = np.empty(taken.shape, self._array.dtype)
-        copier(taken.dtype, widened.dtype)(taken, widened)
+        copy_rows(taken, widened)
         self._array[places, within] = widened
         self._mask_array[places, within] = valid[rows]
 

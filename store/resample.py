@@ -95,7 +95,7 @@ def _hold(rows: Series, clock: Clock, grid: Grid, reach_s: float) -> Resampled:
     to_before, to_after = np.abs(grid.times - rows.times[before]), np.abs(rows.times[after] - grid.times)
     later = to_after < to_before - SLACK_S  # rounding must not decide between two rows as near as each other
     valid = np.where(later, to_after, to_before) <= (np.inf if np.isinf(clock.step_s) else reach_s) + SLACK_S
-    which = np.where(later, after, before)
+    which = rows.times.searchsorted(rows.times[np.where(later, after, before)])  # the first of rows at one moment
     for block in _blocks(np.flatnonzero(valid)):
         values[block] = _take(rows.values, which[block])
     return values, valid

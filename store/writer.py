@@ -59,12 +59,10 @@ class StoreWriter:
             segments[-1].add(key, series)
 
     def add_failure(self, container: Container, spec: FeatureSpec, key: EncodedKey, reason: str) -> None:
-        """Note why a key has no series, unless one is pending."""
+        """Note why a key has no series; beside a series of that key, in whichever segment, it means nothing."""
         self.area()
         with self._lock:
             segments = self._segments(spec)
-            if any(key in segment.series for segment in segments):
-                return
             if not segments or segments[-1].sealed:
                 segments.append(PendingSegment(container.new_segment(spec)))
             segments[-1].add_failure(key, reason)

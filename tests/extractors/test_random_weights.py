@@ -14,14 +14,7 @@ def test_the_numbers_are_those_recorded_for_this_rule() -> None:
     assert fill("a.weight", (2, 3), 0).ravel().tolist() == pytest.approx(RECORDED, abs=1e-7)
 
 
-RECORDED = [
-    0.3937039375305176,
-    0.5631870031356812,
-    -0.2869013547897339,
-    0.5860073566436768,
-    0.489177942276001,
-    0.8404374122619629,
-]
+RECORDED = [0.196851969, 0.281593502, -0.143450677, 0.293003678, 0.244588971, 0.420218706]
 
 
 def test_a_tensor_depends_on_its_name_its_seed_and_nothing_else() -> None:
@@ -36,7 +29,7 @@ def test_a_tensor_depends_on_its_name_its_seed_and_nothing_else() -> None:
 @pytest.mark.parametrize(
     ("name", "shape", "mean", "deviation"),
     [
-        ("x.weight", (300, 400), 0.0, 400**-0.5),
+        ("x.weight", (300, 400), 0.0, 0.5 * 400**-0.5),
         ("conv.weight", (100, 10, 30), 0.0, 300**-0.5),
         ("x.bias", (100_000,), 0.0, 0.1),
         ("norm.weight", (100_000,), 1.0, 0.1),

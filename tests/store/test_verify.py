@@ -160,6 +160,16 @@ def test_a_wrong_fingerprint_is_found(small_store):
     assert "fingerprint" in verify(small_store)["problems"][0]["problem"]
 
 
+def test_what_the_fingerprint_does_not_cover_is_covered_too(store_path, make_spec):
+    with FeatureStore.open(store_path, "a") as store:
+        store.create(make_spec(unhashed={"threads": 2}))
+    path = store_path / "demo.x" / "zarr.json"
+    path.write_bytes(path.read_bytes().replace(b'"threads":2', b'"threads":3'))
+    with pytest.raises(Corrupt, match="checksum"):
+        FeatureStore.open(store_path).spec("demo.x")
+    assert not verify(store_path)["ok"]
+
+
 def test_what_a_sick_writer_stored_under_a_good_checksum_is_found(store_path, make_spec, make_series, monkeypatch):
     nan, late = make_series(0, rows=2), make_series(1, rows=2)
     monkeypatch.setattr(feature_store_module, "check_series", lambda where, dim, dtype, *parts: Series(*parts))

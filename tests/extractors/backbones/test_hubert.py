@@ -308,3 +308,10 @@ def test_rows_are_plain_arrays_without_gradients() -> None:
 def test_sound_at_another_rate_is_refused() -> None:
     with pytest.raises(BadInput, match="44100 Hz"):
         loaded("hubert-tiny").extract(Audio(noise(8000), 44100, 0.0))
+
+
+@pytest.mark.slow
+def test_random_features_of_the_published_sizes_do_not_become_alike_with_depth() -> None:
+    for name in ("hubert-base", "hubert-large"):
+        (rows,) = loaded(name).extract(sound(noise(32000)))
+        assert rows.values.std(0).mean() > 0.1
