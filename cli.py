@@ -35,6 +35,9 @@ class Shell(click.Group):
             return super().invoke(ctx)
         except CuebankError as error:
             _fail(str(error), FAILED)
+        except OSError as error:  # a full disk, no permission: nothing that a traceback would explain
+            where = f" ({error.filename})" if error.filename else ""
+            _fail(f"The system refused: {error.strerror or error}{where}. What was committed is safe.", FAILED)
         except KeyboardInterrupt:
             _fail("Interrupted. What was committed is safe; the same command goes on from there.", INTERRUPTED)
 
