@@ -1,3 +1,3 @@
-"""cuebank: run frozen audiovisual backbones once, keep their features in a store, train small heads from the store alone."""
+"""cuebank: frozen audiovisual backbones run once, their features kept in a store, small heads trained from it."""
 
 __version__ = "0.1.0"

@@ -7,7 +7,7 @@ Everyone reads the same clips in the same random order, and every byte is copied
 nobody reads is no measurement. In each round all take turns, in another order each time; figures are medians of the
 rounds, ratios are of medians.
 
-- *whole clips*, and *windows* of 50 rows at random places; "irregular" is a set without a rate, whose rows are searched.
+- *whole clips*, and *windows* of 50 rows at random places; "irregular" is a set without a rate: rows are searched.
   Rivals that know no time are given row numbers. h5py and zarr-python read one array of all rows, uncompressed.
 - *look-up*: the way from two string keys to a series. "Seen" is all of `read` without touching a byte.
 - *batches*: 64 whole clips into one padded block (64, 400, 768) of float32 and a mask, beside copying such a block.

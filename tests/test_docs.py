@@ -17,7 +17,7 @@ from cuebank.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PACKAGES = ("store", "extractors", "trainers", "recipes")
+PACKAGES = ("store", "extractors", "trainers", "recipes", "commands")
 
 
 def modules() -> list[str]:

@@ -7,10 +7,11 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from cuebank.store import BadInput
-from cuebank.store.grid import Clock, exact_rate, rate_grid, row_grid, window
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cuebank.store import BadInput
+from cuebank.store.grid import Clock, exact_rate, rate_grid, row_grid, window
 
 NTSC = Fraction(30000, 1001)
 
@@ -68,6 +69,19 @@ def test_the_bins_of_rows_reach_half_way_but_never_into_a_gap():
     grid = row_grid(Clock(np.array([0.0, 1.0, 1.5, 9.0]), 1.0))
     assert grid.starts.tolist() == [-0.5, 0.5, 1.25, 8.5]
     assert grid.stops.tolist() == [0.5, 1.25, 2.0, 9.5]
+
+
+def test_the_bins_of_neighbouring_rows_share_their_bound_to_the_last_bit():
+    times = (np.arange(100_000) + 0.5) * 1001 / 30000
+    grid = row_grid(Clock.of(times, NTSC))
+    assert np.array_equal(grid.starts[1:], grid.stops[:-1])
+
+
+@pytest.mark.parametrize("rate", [NTSC, Fraction(50), Fraction(3), Fraction(44100, 512)])
+def test_a_series_of_whole_bins_gets_one_bin_for_each_row(rate):
+    times = whole(rate, 60.0).times
+    for rows in range(1, len(times) + 1):
+        assert len(rate_grid(rate, [Clock.of(times[:rows], rate)], None, None).times) == rows
 
 
 def test_rows_at_one_moment_have_one_bin_and_a_lone_row_without_a_rate_has_all_time():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from cuebank.store import halves
 
 BITS = np.arange(65536, dtype=np.uint16).view(np.float16)

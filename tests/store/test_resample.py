@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from cuebank.store import Series
 from cuebank.store import resample as module
 from cuebank.store.grid import Clock, Grid, rate_grid, row_grid
 from cuebank.store.resample import take_linear, take_mean, take_nearest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 EXACT = Fraction(1, 10**9)  # the slack of a nanosecond, in exact arithmetic
 
@@ -39,7 +41,7 @@ def slow_linear(rows, moment, gap):
     for time, value, valid in reversed(rows):
         if abs(time - moment) <= EXACT:
             return value if valid else None
-    for (t0, v0, ok0), (t1, v1, ok1) in zip(rows, rows[1:], strict=False):
+    for (t0, v0, ok0), (t1, v1, ok1) in pairwise(rows):
         if t0 < moment < t1:
             if not (ok0 and ok1) or Fraction(t1) - Fraction(t0) > gap + EXACT:
                 return None

@@ -6,10 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from cuebank.store import BadInput
-from cuebank.store.windows import regular_clock, rows_between
 from hypothesis import given
 from hypothesis import strategies as st
+
+from cuebank.store import BadInput
+from cuebank.store.windows import regular_clock, rows_between
 
 seconds = st.one_of(st.none(), st.floats(-5, 30), st.sampled_from([-math.inf, math.inf, 1e300]))
 
@@ -53,6 +54,15 @@ def test_a_range_that_ends_on_a_row_or_a_hair_beside_it_is_cut_there(rows, rate,
     clock = regular_clock(times, rate)
     check(times, (0, rows), float(moment), None, clock)
     check(times, (0, rows), None, float(moment), clock)
+
+
+@given(st.integers(1, 20), st.sampled_from([50.0, 30000 / 1001, 1.0]), st.integers(-3, 23), st.floats(0, 1))
+def test_a_range_that_ends_between_two_rows_or_just_outside_the_series_is_cut_there(rows, rate, row, part):
+    times = np.concatenate([[-9.0], 0.0125 + np.arange(rows) / rate, [99.0]])
+    clock = regular_clock(times[1:-1], rate)
+    moment = 0.0125 + (row + part) / rate
+    check(times, (1, rows + 1), moment, None, clock)
+    check(times, (1, rows + 1), None, moment, clock)
 
 
 @given(st.lists(st.floats(0, 20), max_size=30), seconds, seconds)
