@@ -80,7 +80,7 @@ def align(
     moments = _moments(store, grid, clocks, (clip_id, entity_id), (start, stop))
     values, valid = {}, {}
     for name, rows in series.items():
-        with np.errstate(over="ignore"):  # becomes Inf, which is found below and said in words
+        with np.errstate(over="ignore", invalid="ignore"):  # becomes Inf or NaN, which is found below
             values[name], valid[name] = _WAYS[how](rows, clocks[name], moments, max_gap_s)
         if rows.values.dtype.itemsize > 4 and not np.isfinite(values[name]).all():
             raise BadInput(

@@ -121,6 +121,8 @@ class Gatherer:
         spans: list[Span] = []
         members: dict[Segment, list[int]] = {}
         for number, item in enumerate(items):
+            if isinstance(item, str):
+                raise _no_item(item)
             try:
                 key = item if len(item) == 2 else tuple(item[:2])
                 place = self._places.get(key) or self._find(key)
@@ -143,8 +145,6 @@ class Gatherer:
 
     def _find(self, key: Item) -> _Place:
         """Find a series and prove it once."""
-        if not isinstance(key, tuple):
-            raise _no_item(key)
         self._committed.read(*key)
         segment, position = self._index.find(*encode_key(*key))
         place = _Place(segment, int(segment.starts[position]), int(segment.starts[position + 1]))
