@@ -88,7 +88,7 @@ class Predictions:
         Columns: `clip_id, entity_id, fold, seed, label, prediction`, and for classes `probability_<class>`
             each. Text is always
         quoted, so that ids with commas, quotes or line ends come back; entity_id is empty for the whole clip;
-        numbers are written with all their digits; lines end with \n. Ids are not changed, also not those that
+        numbers are written with the digits that bring them back; lines end with \n. Ids are not changed, also not those that
         a spreadsheet would take for a formula.
         """
         text = io.StringIO()
@@ -112,5 +112,5 @@ class Predictions:
         return text.getvalue()
 
     def _value(self, value: Any) -> float | str:
-        """A class by its name, a number as it is."""
-        return self.classes[int(value)] if self.classes else float(value)
+        """A class by its name; a number with the digits that bring it back in its own precision, so 0.1 stays 0.1."""
+        return self.classes[int(value)] if self.classes else float(str(value))

@@ -51,7 +51,8 @@ def test_numbers_come_back_with_all_digits_seed_by_seed():
     rows = read(made.to_csv())
     assert list(rows[0]) == ["clip_id", "entity_id", "fold", "seed", "label", "prediction"]
     assert [int(row["seed"]) for row in rows] == [0] * 9 + [7] * 9
-    np.testing.assert_array_equal([float(row["prediction"]) for row in rows], made.preds.astype("float64").ravel())
+    # In their own precision: these are float32.
+    np.testing.assert_array_equal(np.array([row["prediction"] for row in rows], "float32"), made.preds.ravel())
     np.testing.assert_array_equal([float(row["label"]) for row in rows], np.tile(made.labels, 2))
 
 
@@ -91,3 +92,18 @@ def test_columns_of_other_lengths_are_refused_by_name(name, value):
 def test_no_predictions_at_all_are_refused():
     with pytest.raises(BadInput):
         predictions(seeds=(), preds=np.zeros((0, 9)))
+
+
+def test_a_label_of_single_precision_is_written_as_the_table_had_it():
+    one = Predictions(
+        clip_ids=["a", "b"],
+        entity_ids=[None, None],
+        groups=resolve_groups(["x", "y"], ["a", "b"]),
+        folds=np.array([0, 0]),
+        fold_names=["0"],
+        labels=np.array([-0.042, 0.1], np.float32),
+        preds=np.array([[0.3, -0.2]], np.float32),
+        seeds=[0],
+    )
+    rows = one.to_csv().splitlines()[1:]
+    assert [row.split(",")[4:] for row in rows] == [["-0.042", "0.3"], ["0.1", "-0.2"]]
