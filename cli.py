@@ -27,6 +27,8 @@ class Shell(click.Group):
             return super().invoke(ctx)
         except CuebankError as error:
             fail(str(error), FAILED)
+        except BrokenPipeError:
+            raise  # somebody's `| head` has seen enough; click ends quietly
         except OSError as error:  # a full disk, no permission: nothing that a traceback would explain
             where = f" ({error.filename})" if error.filename else ""
             fail(f"The system refused: {error.strerror or error}{where}. What was committed is safe.", FAILED)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import click
 
-from .terminal import FAILED, JSON, PATH, cell, row, safe, table
+from ..store.printable import printable
+from .terminal import FAILED, JSON, PATH, cell, row, table
 
 
 @click.group()
@@ -37,7 +38,7 @@ def store_info(path: Path, as_json: bool) -> None:
     rows = [[name, *(cell(one.get(c)) for c in columns)] for name, one in info["feature_sets"].items()]
     table(["feature set", *columns], rows)
     for name, one in info["feature_sets"].items():
-        click.echo(f"\n{safe(name)}\n  fingerprint {one['fingerprint']}\n  recipe {json.dumps(one['recipe'])}")
+        click.echo(f"\n{printable(name)}\n  fingerprint {one['fingerprint']}\n  recipe {json.dumps(one['recipe'])}")
 
 
 @store.command("ls")
@@ -79,6 +80,6 @@ def store_verify(path: Path, as_json: bool) -> None:
     else:
         for problem in result["problems"]:
             where = [problem[k] for k in ("feature_set", "clip_id", "entity_id") if problem.get(k) is not None]
-            click.echo(f"{' / '.join(map(safe, where)) or 'store'}: {safe(problem['problem'])}")
+            click.echo(f"{' / '.join(map(printable, where)) or 'store'}: {printable(problem['problem'])}")
         click.echo(f"{result['series']} series, {len(result['problems'])} problems.")
     sys.exit(0 if result["ok"] else FAILED)

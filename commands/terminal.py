@@ -9,10 +9,12 @@ from typing import Any, NoReturn
 
 import click
 
+from ..store.printable import printable
+
 # Exit codes: 1 what was asked could not be done in full, 2 wrong usage (click's), 130 interrupted (128 + SIGINT).
 FAILED, INTERRUPTED = 1, 130
 PATH = click.Path(path_type=Path)
-JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, for programs.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, for programs.")
 DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
 THREADS = click.option("--threads", type=click.IntRange(1), help="CPU threads of torch.  [default: torch's choice]")
 STORE = click.option("--store", required=True, type=PATH, help="The feature store, e.g. features.zarr.")
@@ -34,7 +36,7 @@ class Bar:
     def advance(self, note: str = "", steps: int = 1) -> None:
         """Move on by `steps` units and show `note` behind the bar."""
         if self.bar is not None:
-            self.bar.set_postfix_str(safe(note)[:40], refresh=False)
+            self.bar.set_postfix_str(printable(note)[:40], refresh=False)
             self.bar.update(steps)
 
     def close(self) -> None:
@@ -58,20 +60,15 @@ def cell(value: Any) -> str:
     return "" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def safe(text: str) -> str:
-    """Make text from data harmless on a terminal: control characters are shown escaped."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
-
-
 def row(as_json: bool, **fields: Any) -> None:
     if as_json:
         click.echo(json.dumps(fields))
     else:
-        click.echo("\t".join(safe(cell(value)) for value in fields.values()))
+        click.echo("\t".join(printable(cell(value)) for value in fields.values()))
 
 
 def table(header: list[str], rows: list[list[str]]) -> None:
-    cells = [header, *([safe(cell) for cell in row] for row in rows)]
+    cells = [header, *([printable(cell) for cell in row] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
     for row in cells:
         click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
@@ -85,5 +82,6 @@ def listing(items: list[dict[str, Any]], columns: tuple[str, ...], as_json: bool
 
 
 def fail(message: str, code: int) -> NoReturn:
-    click.echo(f"cuebank: {message}", err=True)
+    lines = [printable(line) for line in f"cuebank: {message}".splitlines()]
+    click.echo("\n".join(lines), err=True)
     sys.exit(code)

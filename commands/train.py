@@ -31,7 +31,7 @@ from .terminal import DEVICE, FAILED, JSON, PATH, STORE, THREADS, Bar, pairs
     "--protocol",
     default="default",
     show_default=True,
-    help="`sempi`: exactly as published, defects included.",
+    help="How to split: see the README; `sempi` is as published, defects included.",
 )
 @click.option("--folds", type=click.IntRange(2), help="Unless the table has its own.  [default: the task's]")
 @click.option("--seed", "seeds", type=int, multiple=True, help="May be repeated.  [default: 0]")
@@ -44,9 +44,16 @@ from .terminal import DEVICE, FAILED, JSON, PATH, STORE, THREADS, Bar, pairs
 @click.option("--patience", type=click.IntRange(0), default=10, show_default=True, help="Epochs; 0: no early stopping.")
 @click.option("--sampler", help="shuffled or balanced.  [default: the task's]")
 @click.option("--classes", type=click.IntRange(2, 3), help="For engagement-class: how many to derive from a score.")
-@click.option("--validation-fraction", type=float, default=0.2, show_default=True, help="Of the training groups.")
+@click.option(
+    "--validation-fraction",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="Of the training rows.",
+)
 @click.option("--normalise", type=click.Choice(["none", "standard"]), default="none", show_default=True)
-@click.option("--openface-norm", type=PATH, help="Fixed min_vec/max_vec (.npz).  [default: fitted on training rows]")
+@click.option("--openface-norm", help="Fixed min_vec/max_vec (.npz), or none.  [default: fitted on training rows]")
+@click.option("--clips", type=PATH, help="Table with labels, groups, folds.  [default: the newest in the store]")
 @DEVICE
 @THREADS
 @JSON

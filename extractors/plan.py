@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..store.clips_table import ClipsTable
-from ..store.errors import Conflict
+from ..store.clips_table import Clip, ClipsTable
+from ..store.errors import Conflict, NotFound
 from ..store.feature_store import FeatureStore
 from ..store.keys import Key
 from ..store.recipe import FeatureSpec
@@ -62,6 +62,35 @@ def refuse_conflicts(store: FeatureStore, specs: Sequence[FeatureSpec]) -> None:
                 f"It is there with another recipe (stored -> asked for):\n{lines}\n",
                 "Use the stored recipe, or another store; `cuebank store info` shows the whole recipe.",
             )
+
+
+def refuse_changed_clips(store: FeatureStore, table: ClipsTable, specs: Sequence[FeatureSpec]) -> None:
+    """Check that no clip means another stretch of media than when its series were made: they would be skipped.
+
+    Media may have moved: of a path, only the file's own name counts.
+
+    Raises:
+        Conflict: naming the first clips that do.
+    """
+    try:
+        before = {clip.key: clip for clip in store.clips()}
+    except NotFound:
+        return
+    known = [clip for clip in table if clip.key in before]
+    changed = [clip.key for clip in known if _stretch(clip) != _stretch(before[clip.key])]
+    lacking = [set(store.missing(spec.name, changed)) for spec in specs] if changed else []
+    changed = [key for key in changed if any(key not in missing for missing in lacking)]
+    if changed:
+        shown = ", ".join(repr(key.clip_id) for key in changed[:5])
+        raise Conflict(
+            f"{len(changed)} clips that have series in {store.path} were given again: {shown}.",
+            "Their path, start or end is now another one, so their series are of another stretch of media.",
+            "Add --overwrite to make all series of this table anew, or use another clip_id or another store.",
+        )
+
+
+def _stretch(clip: Clip) -> tuple[str, float | None, float | None]:
+    return clip.path.name, clip.start, clip.end
 
 
 def make_plan(table: ClipsTable, specs: Sequence[FeatureSpec], store: FeatureStore | None, overwrite: bool) -> Plan:

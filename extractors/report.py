@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
+from ..store.printable import printable
+
 MAX_SHOWN = 20  # failures in the text; the JSON has them all
 
 
@@ -118,16 +120,6 @@ class ExtractReport:
         elif self.failed and self.estimate is None:
             lines.append("The same command tries what failed again.")
         return "\n".join(lines)
-
-
-def printable(text: str) -> str:
-    r"""Return text with control characters escaped, so that data cannot steer a terminal.
-
-    Example:
-        >>> printable("a\x1b[2Jb")
-        'a\\x1b[2Jb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def _size(count: int) -> str:

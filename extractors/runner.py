@@ -16,7 +16,7 @@ from .base import Extractor, ExtractorSettings
 from .errors import MediaError
 from .media.audio import Audio
 from .media.isolation import DecodePool, DecodeRequest
-from .plan import Plan, make_plan, refuse_conflicts
+from .plan import Plan, make_plan, refuse_changed_clips, refuse_conflicts
 from .registry import card, load
 from .report import Estimate, ExtractReport, Failed, Progress
 from .series_writer import SeriesWriter
@@ -170,7 +170,8 @@ class _Run:
         """Say what there is to do, and write nothing."""
         from .dry_run import survey
 
-        if Path(self.store).exists():
+        path = Path(self.store)
+        if path.exists() and not (path.is_dir() and not any(path.iterdir())):  # an empty folder becomes a store
             with FeatureStore.open(self.store) as features:
                 refuse_conflicts(features, self.specs)
                 plan = make_plan(self.table, self.specs, features, overwrite)
@@ -187,6 +188,8 @@ class _Run:
             refuse_conflicts(features, self.specs)
             for spec in self.specs:
                 features.create(spec)
+            if not overwrite:
+                refuse_changed_clips(features, self.table, self.specs)
             features.write_clips(self.table)
             plan = make_plan(self.table, self.specs, features, overwrite)
             if progress is not None:
@@ -199,9 +202,11 @@ class _Run:
             except KeyboardInterrupt:
                 interrupted = True
             finally:
-                self._count_refused(writer.finish())
-                if progress is not None:
-                    progress.close()
+                try:
+                    self._count_refused(writer.finish())
+                finally:
+                    if progress is not None:
+                        progress.close()
         self.timings["model_s"] = round(self.model_s, 3)
         return self._report(plan, interrupted=interrupted)
 

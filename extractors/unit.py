@@ -49,7 +49,9 @@ def _rows(extractor: Extractor, sound: Audio | MediaError) -> list[Rows] | str:
         return extractor.extract(sound)
     except MediaError as error:
         return str(error)
-    except (RuntimeError, MemoryError) as error:  # torch's way to say that a clip does not fit into memory
+    except (RuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise  # a defect, or a broken device: no clip's fault
         said = (str(error).strip() or type(error).__name__).splitlines()[0]
         return (
             f"The clip ({sound.duration_s:.1f} s) was to go through {extractor.card.name}. "
@@ -57,11 +59,17 @@ def _rows(extractor: Extractor, sound: Audio | MediaError) -> list[Rows] | str:
         )
 
 
+def _out_of_memory(error: Exception) -> bool:
+    """Whether this is torch's (or Python's) way to say that a clip does not fit into memory."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in said or "allocate memory" in said
+
+
 def _storable(spec: FeatureSpec, rows: Rows) -> Outcome:
     """The rows, or why the store cannot hold them."""
     asked = f"`{spec.name}` was computed."
     values = rows.values[rows.valid]
-    # One pass: a sum is finite only if no NaN or infinity is in it.
+    # The largest is NaN or infinite if any value is.
     largest = float(np.abs(values).max()) if values.size else 0.0
     if not np.isfinite(largest):
         remedy = "Compute with --precision fp32" if spec.recipe.precision == "bf16" else "Check the weights"

@@ -13,6 +13,7 @@ from ..store.errors import Conflict
 # 54 clips, 2 minutes of sound: a base-sized model takes about a minute for them on 2 cores.
 MEETINGS, PARTICIPANTS, CLIPS, DURATION_S = 6, 3, 3, 2.5
 FOLDS = 3  # two meetings each
+INTERRUPTED = 130  # exit code: 128 + SIGINT
 MARK = ".cuebank-demo"  # only a folder with this file is ever made anew
 
 
@@ -37,7 +38,7 @@ def demo(
         echo: prints a line.
 
     Returns:
-        The exit code: 0, or 1 if a clip failed.
+        The exit code: 0, 1 if a clip failed, 130 after Ctrl-C.
 
     Raises:
         Conflict: if `out` exists and is not the output of an earlier demo.
@@ -63,6 +64,8 @@ def demo(
         (backbone,), clips, store, weights=weights, seed=seed, pooling="none", device=device, progress=progress()
     )
     echo(extraction.to_text())
+    if extraction.interrupted:
+        return INTERRUPTED
     echo("3. Head: engagement, folds that never split a meeting.")
     report = train_head("engagement", store, out=out / "report", folds=FOLDS, device=device, progress=progress())
     echo(report.to_text())

@@ -215,6 +215,11 @@ def _media(line: int, cell: str, table: Path, check_media: bool, problems: _Prob
         problems.add(line, "`path` is empty")
         return Path()
     media = Path(os.path.abspath(table.parent / cell))  # noqa: PTH100 (resolves `..`, keeps links)
+    try:
+        str(media).encode("utf-8")
+    except UnicodeEncodeError:
+        problems.add(line, "the path, or that of the folder around the table, is not UTF-8 text; rename the folder")
+        return media
     if check_media:
         try:
             there = media.is_file()

@@ -153,6 +153,7 @@ def _cell(value: Any) -> str:
 def _check_clip(clip: Clip, label_columns: Mapping[str, str]) -> None:
     """Refuse what a table cannot hold; `clips_csv` has told users of files all this before, with line numbers."""
     check_id(clip.clip_id, "clip_id")
+    check_id(str(clip.path), "path")
     if clip.entity_id is not None:
         check_id(clip.entity_id, "entity_id")
     wrong = [name for name in clip.labels if name not in label_columns]

@@ -10,7 +10,7 @@ import numpy as np
 from .errors import BadInput
 from .keys import encode_key
 from .padded import Batch, PaddedBuffer, Source, Span
-from .windows import rows_between
+from .windows import Stretch
 
 if TYPE_CHECKING:
     from .feature_set import CommittedSet
@@ -58,8 +58,7 @@ class _Place(NamedTuple):
     """Where the rows of a series lie."""
 
     segment: Segment
-    first: int
-    last: int
+    rows: Stretch
 
 
 class Gatherer:
@@ -128,12 +127,14 @@ class Gatherer:
                 place = self._places.get(key) or self._find(key)
             except TypeError as error:  # not a tuple of ids
                 raise _no_item(item) from error
-            segment, first, last = place
+            segment, rows = place
             if len(item) == 4:
-                first, last = rows_between(_map(self._committed, segment)[1], (first, last), item[2], item[3])
-            elif len(item) != 2:
+                times = _map(self._committed, segment)[1]
+                spans.append(rows.between(times, item[2], item[3]))
+            elif len(item) == 2:
+                spans.append((rows.first, rows.last))
+            else:
                 raise _no_item(item)
-            spans.append((first, last))
             members.setdefault(segment, []).append(number)
         return spans, members
 
@@ -147,7 +148,7 @@ class Gatherer:
         """Find a series and prove it once."""
         self._committed.read(*key)
         segment, position = self._index.find(*encode_key(*key))
-        place = _Place(segment, int(segment.starts[position]), int(segment.starts[position + 1]))
+        place = _Place(segment, Stretch(int(segment.starts[position]), int(segment.starts[position + 1])))
         self._places[key] = place
         return place
 

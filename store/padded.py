@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .errors import BadInput
 from .halves import Copy, copier
+from .parallel import processors, share_jobs
 
 SHORT_ROWS = 16  # up to so many rows an item on average, all items of a source are copied in one step,
 MEMBERS = 4  # if there are at least so many
+ALONE = (
+    32767  # so many numbers torch converts without help. Its threads gain nothing here, since one is as quick as the
+)
+# memory, but where others use the processors too, they wait for each other a hundred times longer than they work.
+SHARED_BYTES = 4 * 2**20  # so much is worth waking a second thread
 
 Span = tuple[int, int]  # first row, last row + 1
+Job = Callable[[Copy], None]
 Source = tuple[list[int], np.ndarray, np.ndarray]  # items; values (rows, D) and valid (rows,) in which their spans lie
 
 
@@ -86,17 +94,9 @@ class PaddedBuffer:
                 f"The buffer holds {len(self._array)} items of {self._array.shape[1]} rows.",
                 "Give a larger one, or fewer or shorter items.",
             )
-        copy_rows = copier(self._stored, self._array.dtype)
         before = self._used[:count].copy()
         self._used[:count] = np.maximum(before, lengths)  # still true if we are interrupted on the way
-        for items, values, valid in sources:
-            own = [spans[i] for i in items]
-            if len(items) >= MEMBERS and lengths[items].sum() <= SHORT_ROWS * len(items):
-                self._fill_short(items, own, values, valid, copy_rows)
-            elif self._tensors:
-                self._fill_tensor(items, own, values, valid)
-            else:
-                self._fill_array(items, own, values, valid, copy_rows)
+        self._do(self._jobs(spans, sources), int(lengths.sum()))
         for i in np.flatnonzero(before > lengths).tolist():
             self._array[i, lengths[i] : before[i]] = 0
             self._mask_array[i, lengths[i] : before[i]] = False
@@ -104,28 +104,55 @@ class PaddedBuffer:
         sizes = sys.modules["torch"].from_numpy(lengths) if self._tensors else lengths
         return Batch(self.values[:count], self.mask[:count], sizes)
 
-    def _fill_array(
-        self, items: list[int], spans: list[Span], values: np.ndarray, valid: np.ndarray, copy_rows: Copy
+    def _jobs(self, spans: Sequence[Span], sources: Iterable[Source]) -> Iterator[Job]:
+        """Yield what is to be done for one item after the other, but for many of few rows together."""
+        for items, values, valid in sources:
+            own = np.array([spans[i] for i in items])
+            if len(items) >= MEMBERS and (own[:, 1] - own[:, 0]).sum() <= SHORT_ROWS * len(items):
+                yield partial(self._copy_short, np.array(items), own, values, valid)
+                continue
+            if self._tensors:
+                rows, copy_item = _as_tensor(values), self._copy_tensor
+            else:
+                rows, copy_item = values, self._copy_array
+            for i, (first, last) in zip(items, own.tolist(), strict=True):
+                yield partial(copy_item, i, first, last, rows, valid)
+
+    def _do(self, jobs: Iterator[Job], rows: int) -> None:
+        size = rows * self._array.shape[2] * self._array.itemsize
+        if self._tensors or size < SHARED_BYTES or processors() < 2:
+            do = self._begin()
+            for job in jobs:
+                do(job)
+        else:
+            share_jobs(jobs, self._begin)
+
+    def _begin(self) -> Callable[[Job], None]:
+        """Return what does a job on this thread."""
+        copy_rows = copier(self._stored, self._array.dtype)
+        return lambda job: job(copy_rows)
+
+    def _copy_array(
+        self, item: int, first: int, last: int, values: np.ndarray, valid: np.ndarray, copy_rows: Copy
     ) -> None:
-        for i, (first, last) in zip(items, spans, strict=True):
-            copy_rows(values[first:last], self._array[i, : last - first])
-            self._mask_array[i, : last - first] = valid[first:last]
+        copy_rows(values[first:last], self._array[item, : last - first])
+        self._mask_array[item, : last - first] = valid[first:last]
 
-    def _fill_tensor(self, items: list[int], spans: list[Span], values: np.ndarray, valid: np.ndarray) -> None:
-        source = _as_tensor(values)
-        for i, (first, last) in zip(items, spans, strict=True):
-            self.values[i].narrow(0, 0, last - first).copy_(source.narrow(0, first, last - first))
-            self._mask_array[i, : last - first] = valid[first:last]
+    def _copy_tensor(self, item: int, first: int, last: int, values: Any, valid: np.ndarray, copy_rows: Copy) -> None:
+        target, source = self.values[item].narrow(0, 0, last - first), values.narrow(0, first, last - first)
+        rows = max(1, ALONE // max(1, source.shape[1]))
+        for piece, given in zip(target.split(rows), source.split(rows), strict=True):
+            piece.copy_(given)
+        self._mask_array[item, : last - first] = valid[first:last]
 
-    def _fill_short(
-        self, items: list[int], spans: list[Span], values: np.ndarray, valid: np.ndarray, copy_rows: Copy
+    def _copy_short(
+        self, items: np.ndarray, spans: np.ndarray, values: np.ndarray, valid: np.ndarray, copy_rows: Copy
     ) -> None:
         """Copy items of few rows in one step."""
-        firsts, lasts = np.array(spans).T
-        sizes = lasts - firsts
+        sizes = spans[:, 1] - spans[:, 0]
         # Row numbers 0, 1, … within each item, one item after the other.
         within = np.arange(sizes.sum()) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        rows, places = np.repeat(firsts, sizes) + within, np.repeat(items, sizes)
+        rows, places = np.repeat(spans[:, 0], sizes) + within, np.repeat(items, sizes)
         taken = values[rows]
         widened = np.empty(taken.shape, self._array.dtype)
         copy_rows(taken, widened)

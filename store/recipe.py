@@ -12,6 +12,7 @@ from .errors import BadInput
 from .timebase import Timebase
 
 KINDS = ("numeric", "text", "label")
+_ABOUT_WEIGHTS = ("source", "licence")
 DTYPES = ("float16", "float32", "float64", "uint8", "int64")
 
 
@@ -21,7 +22,8 @@ class Recipe:
 
     Args:
         backbone: name of the card, e.g. `hubert-base`.
-        weights: source, sha256, licence, and for random weights the seed.
+        weights: sha256, or for random weights the seed and the rule; and, recorded but not hashed, where they came from
+            (`source`) and their `licence`: the same weights under another file name are the same weights.
         layer: which output, e.g. `9` or `last`; None where there is no choice.
         pooling: `none` or `mean`.
         preprocessing: steps in order, each `{"step": name, …numbers}`.
@@ -43,7 +45,7 @@ class Recipe:
         """Return the fields that change the numbers, as plain JSON values."""
         return {
             "backbone": self.backbone,
-            "weights": dict(self.weights),
+            "weights": {key: value for key, value in self.weights.items() if key not in _ABOUT_WEIGHTS},
             "layer": self.layer,
             "pooling": self.pooling,
             "preprocessing": [dict(step) for step in self.preprocessing],
@@ -53,7 +55,7 @@ class Recipe:
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as plain JSON values."""
-        return {**self.hashed(), "unhashed": dict(self.unhashed)}
+        return {**self.hashed(), "weights": dict(self.weights), "unhashed": dict(self.unhashed)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Recipe:

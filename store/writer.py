@@ -31,6 +31,7 @@ class StoreWriter:
         self._area: WritingArea | None = None
         self._pending: dict[str, tuple[FeatureSpec, list[PendingSegment]]] = {}
         self._failed: OSError | None = None
+        self._closed = False
         self._lock = threading.RLock()
 
     def area(self) -> WritingArea:
@@ -43,6 +44,8 @@ class StoreWriter:
         if not self._writable:
             raise BadInput(asked, "It is open for reading.", 'Open it with mode "a".')
         with self._lock:
+            if self._closed:
+                raise BadInput(asked, "It was closed.", "Open it again.")
             if self._area is None:
                 self._area = WritingArea(self._path)
         if not self._area.mine:
@@ -81,7 +84,7 @@ class StoreWriter:
         return sum(segment.bytes for _, segments in self._pending.values() for segment in segments)
 
     def commit(self) -> None:
-        """Make everything pending durable and visible.
+        """Make everything pending durable and visible; nothing is pending after `close`.
 
         Raises:
             OSError: if the disk failed. What the kernel could not write, a second fsync does not report, so nothing
@@ -107,6 +110,7 @@ class StoreWriter:
     def close(self) -> None:
         """Drop what is pending and leave the writing area."""
         with self._lock:
+            self._closed = True
             for _, segments in self._pending.values():
                 for segment in segments:
                     segment.writer.discard()

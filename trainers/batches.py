@@ -1,5 +1,4 @@
-"""Features of clips, gathered once from the store into memory: one vector per clip and input, the mean of its
-valid rows.
+"""Features of clips, gathered once from the store: one vector per clip and input, the mean of its valid rows.
 
 A clip for which an input is missing is left out and counted with its reason; nothing is filled in.
 """

@@ -1,4 +1,7 @@
-"""Rows of the coming steps, taken together while the steps before are computed.
+"""Rows of the coming steps, taken for all runs and many steps at once.
+
+A second thread that takes the next rows while these are computed was tried: passing the interpreter to and fro
+costs more than it saves.
 
 S is runs, B rows per step, D columns of one input.
 """
@@ -6,7 +9,6 @@ S is runs, B rows per step, D columns of one input.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
@@ -18,10 +20,7 @@ GATHER_BYTES = 4 << 20
 
 
 class Gatherer:
-    """Takes the rows of chunks of steps for S runs, into two buffers in turn.
-
-    On the CPU the next chunk is taken by a second thread, so that a program that computes on one thread uses
-    two; what comes out does not depend on it.
+    """Takes the rows of chunks of steps for S runs, always into the same memory.
 
     Args:
         inputs: of each run.
@@ -31,7 +30,7 @@ class Gatherer:
     def __init__(self, inputs: Sequence[Inputs], labels: Sequence[Tensor]) -> None:
         self._inputs, self._labels = list(inputs), list(labels)
         self._matrix = inputs[0].features.matrix
-        self._buffers: list[Tensor] = []
+        self._buffer: Tensor | None = None
 
     def chunks(self, orders: Sequence[Tensor]) -> Iterator[tuple[int, dict[str, Tensor], Tensor]]:
         """Take all steps of an epoch, chunk by chunk.
@@ -44,26 +43,12 @@ class Gatherer:
             until the next chunk is asked for. What belongs to steps that a run does not have means nothing.
         """
         steps, size = orders[0].shape
-        chunk = max(1, GATHER_BYTES // (self._matrix[0].nbytes * size * len(orders)))
-        shape = len(orders), min(chunk, steps), size, self._matrix.shape[1]
-        if not self._buffers or self._buffers[0].shape != shape:
+        chunk = min(steps, max(1, GATHER_BYTES // (self._matrix[0].nbytes * size * len(orders))))
+        if self._buffer is None:
             # Zeros, so that what is never taken is at least a number.
-            self._buffers = [self._matrix.new_zeros(shape) for _ in range(2)]
-        starts = range(0, steps, chunk)
-        if self._matrix.device.type != "cpu":
-            for start in starts:
-                yield start, *self._take(orders, start, min(start + chunk, steps), self._buffers[0])
-            return
-        with ThreadPoolExecutor(1) as ahead:
-            jobs = (
-                ahead.submit(self._take, orders, start, min(start + chunk, steps), self._buffers[i % 2])
-                for i, start in enumerate(starts)
-            )
-            job = next(jobs)
-            for start in starts:
-                taken = job.result()
-                job = next(jobs, job)
-                yield start, *taken
+            self._buffer = self._matrix.new_zeros(len(orders), chunk, size, self._matrix.shape[1])
+        for start in range(0, steps, chunk):
+            yield start, *self._take(orders, start, min(start + chunk, steps), self._buffer)
 
     def _take(
         self, orders: Sequence[Tensor], start: int, stop: int, buffer: Tensor

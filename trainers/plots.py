@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..store.printable import printable
 from .atomic import write_atomic
 from .metrics import metric
 from .metrics.ccc import ccc
 from .metrics.confusion import confusion
-from .report_text import number, printable
+from .report_text import number
 
 if TYPE_CHECKING:
     from .report import Curve, Report

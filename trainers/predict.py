@@ -1,9 +1,8 @@
 """Apply a trained head to the clips of a store.
 
 The heads of all folds and seeds predict, and their mean is the prediction (for classes: the mean of their
-probabilities). A clip that
-some fold was trained on is thereby predicted by heads that know its label: such rows are marked, and their
-honest predictions are those in the training run's own predictions.csv.
+probabilities). A clip that some fold was trained on is thereby predicted by heads that know its label: such rows
+are marked, and their honest predictions are those in the training run's own predictions.csv.
 """
 
 from __future__ import annotations

@@ -86,10 +86,9 @@ class Predictions:
         r"""Return all predictions as CSV, seed by seed.
 
         Columns: `clip_id, entity_id, fold, seed, label, prediction`, and for classes `probability_<class>`
-            each. Text is always
-        quoted, so that ids with commas, quotes or line ends come back; entity_id is empty for the whole clip;
-        numbers are written with the digits that bring them back; lines end with \n. Ids are not changed, also not those that
-        a spreadsheet would take for a formula.
+        each. Text is always quoted, so that ids with commas, quotes or line ends come back; entity_id is empty
+        for the whole clip; numbers are written with the digits that bring them back; lines end with \n. Ids are
+        not changed, also not those that a spreadsheet would take for a formula.
         """
         text = io.StringIO()
         writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")

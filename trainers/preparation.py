@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..store import BadInput, Clip, FeatureSpec, FeatureStore, NotFound
+from ..store import BadInput, Clip, ClipsTable, FeatureSpec, FeatureStore, NotFound
 from ..store.errors import nearest
 from .batches import LeftOut, gather
 from .features import NORMALISATIONS, Features, Scaling, fixed_min_max, min_max, standard
@@ -124,6 +124,7 @@ def prepare(
     protocol: str,
     folds: int,
     validation_fraction: float,
+    table: ClipsTable | None = None,
 ) -> Prepared:
     """Read what is to be trained on, and plan the folds. Arguments as those of `train_head`.
 
@@ -131,7 +132,8 @@ def prepare(
         NotFound, BadInput: as `choose_inputs`, `read_target`, `gather` and `plan_splits`.
     """
     chosen = choose_inputs(task, store, inputs)
-    labels = read_target(task, store.clips(), target, classes)
+    table = store.clips() if table is None else table
+    labels = read_target(task, table, target, classes)
     gathered = gather(store, labels.clips, chosen)
     clips = tuple(labels.clips[i] for i in gathered.kept)
     for clip in labels.unlabelled:
@@ -157,8 +159,22 @@ def prepare(
         groups=groups,
         plan=plan,
         left_out=gathered.left_out,
-        notes=(*labels.notes, *plan.notes),
+        notes=(*labels.notes, *plan.notes, *_outside(store, chosen, table)),
     )
+
+
+def _outside(store: FeatureStore, chosen: Mapping[str, str], table: ClipsTable) -> list[str]:
+    """Say which inputs have series of clips that the table does not know: they take no part."""
+    keys = [clip.key for clip in table]
+    notes = []
+    for name in chosen.values():
+        count = len(store.series(name)) - (len(keys) - len(store.missing(name, keys)))
+        if count:
+            notes.append(
+                f"{count} series of `{name}` belong to clips that the clips table does not list (the newest one in the "
+                "store, unless another was given); they take no part. Give a table of all clips with --clips."
+            )
+    return notes
 
 
 def _split_protocol(name: str, clips: Sequence[Clip]) -> str:

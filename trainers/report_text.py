@@ -10,20 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..store.printable import printable
 from .metrics import metric
 
 Json = Mapping[str, Any]
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]#|~$"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"})
-
-
-def printable(text: Any) -> str:
-    """Return text without control characters: each is written as its escape, also line ends.
-
-    Example:
-        >>> printable("a\\x1b[31m\\nb")
-        'a\\\\x1b[31m\\\\nb'
-    """
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
 
 
 def escaped(text: Any) -> str:

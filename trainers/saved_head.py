@@ -3,8 +3,8 @@
 One training run makes several heads, one per fold and seed; all are kept, each with the scalings fitted on its
 own training rows, and `predict` averages them. Tensors are called `<member>/<state-dict name>` and
 `<member>/scaling.<role>.shift|scale|offset`; the int64 tensor `seen` holds a hash of every clip that any member
-was trained on or selected by. Nothing is ever unpickled, and
-loading is strict: every tensor that the head needs, in its shape, and no other.
+was trained on or selected by. Nothing is ever unpickled, and loading is strict: every tensor that the head needs,
+in its shape, and no other.
 """
 
 from __future__ import annotations

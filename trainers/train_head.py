@@ -11,6 +11,7 @@ a best-epoch score.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -20,8 +21,9 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from ..store import BadInput, FeatureStore
+from ..store import BadInput, ClipsTable, FeatureStore
 from . import heads, tasks
+from .atomic import make_folder
 from .device import check_device, cpu_threads, threads_for
 from .environment import environment
 from .fused import heads_at_once, train_fused
@@ -35,6 +37,11 @@ from .report import Report
 from .runs import Inputs, Outcome, Run, TrainConfig
 from .tasks import Task
 from .trained import Trained
+
+FITTED_OPENFACE = (
+    "OpenFace columns are normalised by the training rows; the published protocol uses two fixed vectors "
+    "(--openface-norm FILE)."
+)
 
 
 class Progress(Protocol):
@@ -55,6 +62,7 @@ def train_head(
     store: str | os.PathLike[str] | FeatureStore,
     *,
     out: Path | None = None,
+    clips: str | os.PathLike[str] | ClipsTable | None = None,
     inputs: Mapping[str, str] | None = None,
     head: str | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -86,6 +94,8 @@ def train_head(
         task: name of a task.
         store: a store, or its path.
         out: folder for the report and the heads; None writes nothing.
+        clips: a clips table with labels, groups and folds, or its CSV; its media need not exist. None: the newest
+            table that the store keeps.
         inputs: role -> feature set; None: those of the store whose names fit the task.
         head: name of a head; None: the task's.
         settings: of the head, by name.
@@ -144,13 +154,18 @@ def train_head(
             target=target,
             classes=classes,
             protocol=protocol,
-            folds=folds or chosen.folds,
+            folds=chosen.folds if folds is None else folds,
             validation_fraction=validation_fraction,
+            table=_table(clips),
         )
+    if upstream and "openface" in data.specs and openface_norm is None:
+        data = dataclasses.replace(data, notes=(*data.notes, FITTED_OPENFACE))
     runs = data.runs(seeds, normalise, openface_norm)
     models = [run.new_head(card, data.outputs, head_config) for run in runs]
     fused = fused and models[0].stackable
-    with cpu_threads(threads or _threads(models, runs, config, fused)):
+    if out is not None:
+        make_folder(Path(out))  # now, not after the training: it may be impossible
+    with cpu_threads(_threads(models, runs, config, fused) if threads is None else threads):
         outcomes = _train(models, runs, config, device, fused, progress)
         trained = Trained(
             task=chosen,
@@ -174,6 +189,11 @@ def train_head(
         trained.saved().write(Path(out))
         report.write(Path(out))
     return report
+
+
+def _table(clips: str | os.PathLike[str] | ClipsTable | None) -> ClipsTable | None:
+    """Return the table that was given instead of the store's own."""
+    return clips if clips is None or isinstance(clips, ClipsTable) else ClipsTable.read_csv(clips, check_media=False)
 
 
 def _loss(task: Task, name: str | None) -> str:

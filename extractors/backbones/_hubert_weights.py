@@ -108,8 +108,9 @@ def _contents(located: LocatedWeights, expected: HubertShape) -> Contents:
     config = located.config("config.json")
     if config is not None:
         shape = from_transformers(config)
-        said = (located.config("preprocessor_config.json") or {}).get("do_normalize")
-        return Contents(tensors, shape, shape.conv_norm == "layer" if said is None else bool(said), fairseq=False)
+        # Not `do_normalize` of preprocessor_config.json: copies on the hub state it otherwise than the models were
+        # trained (base on the plain waveform, large on a normalised one), and not every copy has the file.
+        return Contents(tensors, shape, shape.conv_norm == "layer", fairseq=False)
     if not any(name.startswith("post_extract_proj.") for name in tensors):
         shape = replace(expected, conv_bias="feature_extractor.conv_layers.0.conv.bias" in tensors)
         return Contents(tensors, shape, shape.conv_norm == "layer", fairseq=False)

@@ -91,7 +91,7 @@ def _column_arrays(name: str, kind: str, values: Sequence[Any]) -> dict[str, tup
     }
     if kind == "text":
         texts = ["" if value is None else str(value) for value in values]
-        data, offsets = pack_texts([text.encode("utf-8", "surrogateescape") for text in texts])
+        data, offsets = pack_texts([text.encode("utf-8") for text in texts])
         arrays |= {name: (data, f"{name}_byte"), f"{name}_offsets": (offsets, f"{name}_bound")}
     else:
         arrays[name] = (np.array([value or 0 for value in values], _NUMBERS[kind]), "clip")

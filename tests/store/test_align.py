@@ -96,6 +96,13 @@ def test_the_rows_of_one_set_can_be_the_grid_and_so_can_those_of_another(store):
     assert whole.values["sound.x"].tolist() == [[99.5]]
 
 
+def test_the_name_of_a_set_may_begin_like_a_number(store):
+    store.create(spec("3d.x"))
+    put(store, "3d.x", "c", None, [1.0, 2.0], [5.0, 6.0])
+    store.commit()
+    assert align(store, ["3d.x", "sound.x"], "c", grid="3d.x").times.tolist() == [1.0, 2.0]
+
+
 def test_a_range_gives_the_same_rows_as_the_whole_grid(store):
     for grid in (25, "30000/1001", "sound.x"):
         for how in ("nearest", "mean", "linear"):

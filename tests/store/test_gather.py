@@ -89,12 +89,23 @@ def make_buffer(kind, dtype, seed, rows=MOST + 3):
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(items, min_size=1, max_size=5), buffers, st.sampled_from(["half.x", "float.x"]), st.integers(0, 99))
-def test_batch_after_batch_in_one_buffer_holds_what_read_gives_and_nothing_old(store, batches, kind, name, seed):
+@given(
+    st.lists(items, min_size=1, max_size=5),
+    buffers,
+    st.sampled_from(["half.x", "float.x"]),
+    st.integers(0, 99),
+    st.booleans(),
+)
+def test_batch_after_batch_in_one_buffer_holds_what_read_gives_and_nothing_old(
+    store, batches, kind, name, seed, two_threads
+):
     out, mask = make_buffer(kind, "float32", seed)
     gatherer = Gatherer(store, name, out=out, mask=mask)
     for batch in batches:
-        got = gatherer.gather(batch)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(padded_module, "SHARED_BYTES", 0 if two_threads else 2**40)
+            patch.setattr(padded_module, "processors", lambda: 2)
+            got = gatherer.gather(batch)
         check(store, name, batch, got, MOST + 3)
         assert got.values.shape[0] == 0 or np.shares_memory(np.asarray(got.values), np.asarray(out))
 
@@ -127,13 +138,29 @@ def test_only_what_the_last_batch_left_behind_is_cleared(store, kind):
     assert not np.asarray(out)[0, MOST - 1].any()
 
 
+def test_what_an_interrupted_batch_left_behind_is_cleared_by_the_next():
+    buffer = padded_module.PaddedBuffer(np.ones((2, 6, 1), np.float32), None, 1, np.dtype("float16"))
+    rows, valid = np.full((9, 1), 7, np.float16), np.ones(9, bool)
+
+    def interrupted():
+        yield [0], rows, valid
+        raise KeyboardInterrupt
+
+    buffer.fill([(0, 1), (0, 1)], [([0, 1], rows, valid)])
+    with pytest.raises(KeyboardInterrupt):
+        buffer.fill([(0, 5), (0, 5)], interrupted())
+    got = buffer.fill([(0, 1), (0, 2)], [([0, 1], rows, valid)])
+    assert got.values[..., 0].tolist() == [[7, 0, 0, 0, 0, 0], [7, 7, 0, 0, 0, 0]]
+    assert got.mask.sum(axis=1).tolist() == [1, 2]
+
+
 def test_many_short_items_of_a_segment_are_as_right_as_one_by_one(store, monkeypatch):
     batch = [key(i) for i in range(0, CLIPS, 3)] * 4
     check(store, "half.x", batch, gather(store, "half.x", batch), gather(store, "half.x", batch).values.shape[1])
     calls = []
-    original = padded_module.PaddedBuffer._fill_short
+    original = padded_module.PaddedBuffer._copy_short
     monkeypatch.setattr(
-        padded_module.PaddedBuffer, "_fill_short", lambda *given: calls.append(len(given[1])) or original(*given)
+        padded_module.PaddedBuffer, "_copy_short", lambda *given: calls.append(len(given[1])) or original(*given)
     )
     gather(store, "half.x", batch)
     assert sum(calls) >= len(batch) / 2

@@ -2,11 +2,9 @@
 
 Source: SEMPI engagement baseline (ICMI 2024), written independently from a description and checked against
 recorded outputs. State-dict names are the original's (`extra_mlp.0.*`, `out.fc1.*`, …), without the entries of
-layers that are not used. What
-differs: coded integers became words, and missing inputs are simply not in the inputs.
+layers that are not used. What differs: coded integers became words, and missing inputs are simply not in the inputs.
 
-Features -> [OpenFace columns -> projection] -> fc1 -> dropout -> activation -> fc2 -> dropout -> activation ->
-fc3.
+Features, OpenFace through a projection -> fc1 -> dropout -> activation -> fc2 -> dropout -> activation -> fc3.
 """
 
 from __future__ import annotations

@@ -165,14 +165,18 @@ def test_the_networks_that_transformers_itself_saves_are_read_and_compute_the_sa
     np.testing.assert_allclose(rows("large", tmp_path), theirs, rtol=0, atol=1e-5)
 
 
-def test_a_folder_may_say_that_its_input_is_normalised_or_not(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({**SIZES, **CONFIGS["base"]}))
-    save_file(split(ours("base")), tmp_path / "model.safetensors")
-    for said, expected in ((True, True), (False, False), (None, False)):
-        (tmp_path / "preprocessor_config.json").write_text(json.dumps({} if said is None else {"do_normalize": said}))
-        extractor = load("hubert-tiny", ExtractorSettings(weights=str(tmp_path)))
-        steps = [step["step"] for step in extractor.specs[0].recipe.preprocessing]
-        assert ("normalise-waveform" in steps) == expected
+def test_whether_input_is_normalised_follows_the_style_of_the_network_not_a_copys_preprocessor(tmp_path: Path) -> None:
+    for style in ("base", "large"):
+        folder = tmp_path / style
+        folder.mkdir()
+        (folder / "config.json").write_text(json.dumps({**SIZES, **CONFIGS[style]}))
+        save_file(split(ours(style)), folder / "model.safetensors")
+        for said in (True, False, None):
+            told = {} if said is None else {"do_normalize": said}
+            (folder / "preprocessor_config.json").write_text(json.dumps(told))
+            card = "hubert-tiny" if style == "base" else "hubert-tiny-large"
+            steps = load(card, ExtractorSettings(weights=str(folder))).specs[0].recipe.preprocessing
+            assert ("normalise-waveform" in [step["step"] for step in steps]) == (style == "large")
 
 
 def test_the_task_of_a_checkpoint_decides_about_normalised_input(tmp_path: Path) -> None:
