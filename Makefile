@@ -40,7 +40,7 @@ test-all: lint types
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 test-numpy2:
-	$(MAKE) VENV=.venv-numpy2 CONSTRAINTS=constraints-numpy2.txt EXTRAS=numpy2 .venv-numpy2/.numpy2-ready
+	$(MAKE) VENV=.venv-numpy2 CONSTRAINTS=constraints-numpy2.txt .venv-numpy2/.numpy2-ready
 	.venv-numpy2/bin/python -m pytest -m "not slow and not gpu" $(PYTEST_ARGS)
 
 .venv-numpy2/.numpy2-ready: setup.cfg pyproject.toml constraints-numpy2.txt
