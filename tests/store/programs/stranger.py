@@ -59,6 +59,7 @@ def feature_sets(store: Path) -> dict[str, dict]:
         spec, recipe = own["spec"], dict(own["spec"]["recipe"])
         need(own["crc32c"] == crc32c(canonical(spec) + b"\n") and spec["name"] == name, "damaged description")
         del recipe["unhashed"]
+        recipe["weights"] = {k: v for k, v in recipe["weights"].items() if k not in ("source", "licence")}
         defining = {key: spec[key] for key in ("kind", "dim", "dtype", "timebase", "scope")} | {"recipe": recipe}
         need(hashlib.sha256(canonical(defining)).hexdigest() == spec["fingerprint"], "wrong fingerprint")
         found[name] = spec
