@@ -12,6 +12,7 @@ import hashlib
 import pickle
 import re
 import typing
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,9 @@ def _read_torch(path: Path, asked: str, zipped: bool) -> Any:
     import torch
 
     try:
-        with torch.serialization.safe_globals(_harmless()):
+        with torch.serialization.safe_globals(_harmless()), warnings.catch_warnings():
+            # About newer pickle protocols: what cannot be read is refused below, and said in our words.
+            warnings.simplefilter("ignore", UserWarning)
             # Mapped, the optimiser's state (two thirds of a published file) is never read.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
