@@ -33,7 +33,7 @@ class Shell(click.Group):
             where = f" ({error.filename})" if error.filename else ""
             fail(f"The system refused: {error.strerror or error}{where}. What was committed is safe.", FAILED)
         except KeyboardInterrupt:
-            fail("Interrupted. What was committed is safe; the same command goes on from there.", INTERRUPTED)
+            fail("Interrupted. What a store has committed is safe; run the same command again.", INTERRUPTED)
 
 
 @click.group(cls=Shell, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

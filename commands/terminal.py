@@ -16,7 +16,9 @@ FAILED, INTERRUPTED = 1, 130
 PATH = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout, for programs.")
 DEVICE = click.option("--device", default="cpu", show_default=True, help="cpu, cuda or cuda:N.")
-THREADS = click.option("--threads", type=click.IntRange(1), help="CPU threads of torch.  [default: torch's choice]")
+THREADS = click.option(
+    "--threads", type=click.IntRange(1, 512), help="CPU threads of torch.  [default: torch's choice]"
+)
 STORE = click.option("--store", required=True, type=PATH, help="The feature store, e.g. features.zarr.")
 
 

@@ -55,7 +55,9 @@ from .terminal import DEVICE, FAILED, JSON, PATH, STORE, Bar, pairs
 @click.option("--openface-norm", help="Fixed min_vec/max_vec (.npz), or none.  [default: fitted on training rows]")
 @click.option("--clips", type=PATH, help="Table with labels, groups, folds.  [default: the newest in the store]")
 @DEVICE
-@click.option("--threads", type=click.IntRange(1), help="CPU threads of torch.  [default: as many as a step is worth]")
+@click.option(
+    "--threads", type=click.IntRange(1, 512), help="CPU threads of torch.  [default: as many as a step is worth]"
+)
 @JSON
 def train_head(as_json: bool, **options: Any) -> None:
     """Train a head on stored features, fold by fold, and write a report. No media are read.

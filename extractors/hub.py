@@ -30,7 +30,9 @@ def fetch(name: str, revision: str | None, backbone: str) -> tuple[Path, str]:
     """
     try:
         import huggingface_hub
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "huggingface_hub":
+            raise  # it is there, but broken: its own message says how
         raise MissingExtra(f"The hub model `{name}`", "hf", "huggingface_hub") from error
     # A commit never changes, so the cache alone can answer for it; a branch is looked up where there is a network.
     cached = _cached(huggingface_hub, name, revision)

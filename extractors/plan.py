@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..store.clips_table import Clip, ClipsTable
-from ..store.errors import Conflict, NotFound
+from ..store.errors import Conflict
 from ..store.feature_store import FeatureStore
 from ..store.keys import Key
 from ..store.recipe import FeatureSpec
@@ -72,10 +72,10 @@ def refuse_changed_clips(store: FeatureStore, table: ClipsTable, specs: Sequence
     Raises:
         Conflict: naming the first clips that do.
     """
-    try:
-        before = {clip.key: clip for clip in store.clips()}
-    except NotFound:
-        return
+    before: dict[Key, Clip] = {}
+    for version in reversed(store.clips_versions()):  # newest first: the last table that knew a clip counts
+        for clip in store.clips(version):
+            before.setdefault(clip.key, clip)
     known = [clip for clip in table if clip.key in before]
     changed = [clip.key for clip in known if _stretch(clip) != _stretch(before[clip.key])]
     lacking = [set(store.missing(spec.name, changed)) for spec in specs] if changed else []
@@ -90,7 +90,7 @@ def refuse_changed_clips(store: FeatureStore, table: ClipsTable, specs: Sequence
 
 
 def _stretch(clip: Clip) -> tuple[str, float | None, float | None]:
-    return clip.path.name, clip.start, clip.end
+    return clip.path.name, clip.start or None, clip.end  # a start of 0 is no start
 
 
 def make_plan(table: ClipsTable, specs: Sequence[FeatureSpec], store: FeatureStore | None, overwrite: bool) -> Plan:

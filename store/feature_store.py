@@ -285,6 +285,10 @@ class FeatureStore:
         self._writer.area()
         return self._container.write_clips(table)
 
+    def clips_versions(self) -> list[str]:
+        """Return the versions of the clips table, from the oldest to the newest."""
+        return self._container.clips_versions()
+
     def clips(self, version: str | None = None) -> ClipsTable:
         """Return a version of the clips table, the newest if none is named.
 

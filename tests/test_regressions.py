@@ -129,3 +129,14 @@ def test_a_table_below_a_folder_that_is_not_utf8_is_refused_with_its_lines(
     media(0).rename(folder / "m0.wav")
     with pytest.raises(BadInput, match=r"line 2: .*UTF-8"):
         ClipsTable.read_csv(table(folder / "a.csv", ["x,m0.wav"], "clip_id,path"))
+
+
+def test_a_table_in_between_does_not_hide_that_a_clip_changed(media: Callable[[int], Path], tmp_path: Path) -> None:
+    store, header = tmp_path / "f.zarr", "clip_id,path,start"
+    rows = [f"a,{media(0).name},", f"b,{media(1).name},"]
+    extract("hubert-tiny", table(tmp_path / "1.csv", rows, header), store, **TINY)
+    extract("hubert-tiny", table(tmp_path / "2.csv", rows[:1], header), store, **TINY)
+    with pytest.raises(Conflict, match="'b'"):
+        extract("hubert-tiny", table(tmp_path / "3.csv", [rows[0], f"b,{media(2).name},"], header), store, **TINY)
+    blank_is_zero = table(tmp_path / "4.csv", [f"{row}0" for row in rows], header)
+    assert extract("hubert-tiny", blank_is_zero, store, **TINY).skipped == 2

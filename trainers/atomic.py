@@ -31,7 +31,14 @@ def write_atomic(path: Path, content: bytes | str) -> None:
     Args:
         path: the file; an old one is replaced.
         content: text is encoded as UTF-8; line ends are kept as they are.
+
+    Raises:
+        BadInput: the path names a folder or a device, or no file at all.
     """
+    if not path.name or (path.exists() and not path.is_file()):
+        raise BadInput(
+            f"Results were to be written to `{path}`.", "That is no file.", "Name a file, new or to be replaced."
+        )
     temporary = path.with_name(f".{secrets.token_hex(6)}.tmp")
     try:
         with temporary.open("xb") as file:

@@ -159,8 +159,15 @@ def prepare(
         groups=groups,
         plan=plan,
         left_out=gathered.left_out,
-        notes=(*labels.notes, *plan.notes, *_outside(store, chosen, table)),
+        notes=(*labels.notes, *plan.notes, *_ignored_split(name, clips), *_outside(store, chosen, table)),
     )
+
+
+def _ignored_split(protocol: str, clips: Sequence[Clip]) -> list[str]:
+    """Say so if the table has a split that this way to split does not look at."""
+    if protocol == "table-split" or all(clip.split is None for clip in clips):
+        return []
+    return [f"The table has a split, which `{protocol}` does not look at; --protocol table-split does."]
 
 
 def _outside(store: FeatureStore, chosen: Mapping[str, str], table: ClipsTable) -> list[str]:

@@ -163,6 +163,12 @@ def train_head(
     runs = data.runs(seeds, normalise, openface_norm)
     models = [run.new_head(card, data.outputs, head_config) for run in runs]
     fused = fused and models[0].stackable
+    if openface_norm is not None and "openface" not in data.specs:
+        raise BadInput(
+            f"OpenFace was to be normalised by `{openface_norm}`.",
+            f"The inputs are {', '.join(data.specs)}.",
+            "Add --input openface=FEATURE_SET, or leave --openface-norm out.",
+        )
     if out is not None:
         make_folder(Path(out))  # now, not after the training: it may be impossible
     with cpu_threads(_threads(models, runs, config, fused) if threads is None else threads):

@@ -35,7 +35,9 @@ def build(shape: HubertShape) -> HubertNetwork:
     ensure_torchvision()
     try:
         from transformers import HubertConfig, HubertModel
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "transformers":
+            raise  # it is there, but broken: its own message says how
         raise MissingExtra("HuBERT", "hf", "transformers") from error
     config = HubertConfig(
         hidden_size=shape.dim,
