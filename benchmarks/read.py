@@ -1,11 +1,11 @@
 """How long reading takes, beside the usual ways to keep features in files.
 
-    python benchmarks/read.py [--clips 1000] [--rounds 61] [--folder FOLDER] [--json] [--no-save]
+    python benchmarks/read.py [--clips 1000] [--rounds 15] [--folder FOLDER] [--json] [--no-save]
 
 The corpus is synthetic and seeded: clips of 50 to 400 rows x 768 float16 (about 350 KB), every file in the page cache.
 Everyone reads the same clips in the same random order, and every byte is copied into one reused buffer: a view that
-nobody reads is no measurement. In each round all take turns, in another order each time; figures are medians of the
-rounds, ratios are of medians.
+nobody reads is no measurement. In each round all take turns, in another order each time; a turn is every clip once.
+Figures are medians of the rounds, ratios are of medians.
 
 - *whole clips*, and *windows* of 50 rows at random places; "irregular" is a set without a rate: rows are searched.
   Rivals that know no time are given row numbers. h5py and zarr-python read one array of all rows, uncompressed.
@@ -39,7 +39,7 @@ from cuebank.store import FeatureSpec, FeatureStore, Recipe, Timebase
 from cuebank.store.gather import Gatherer
 
 RESULTS = Path(__file__).resolve().parent / "results"
-DIM, LEAST, MOST, WINDOW, BATCH = 768, 50, 400, 50, 64
+DIM, LEAST, MOST, WINDOW, BATCH, BATCHES = 768, 50, 400, 50, 64, 16
 COMMIT_BYTES = 64 * 2**20
 # (group, who, rival, the rival's time divided by ours must be at least this)
 TARGETS = [
@@ -128,7 +128,7 @@ def whole_clips(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
     sharded = zarr.open_array(corpus.folder / "all.zarr", mode="r")
     mapped = np.memmap(corpus.folder / "flat.raw", np.float16, "r", shape=(int(corpus.starts[-1]), DIM))
     paths = [str(corpus.folder / "npy" / f"{i}.npy") for i in range(len(corpus.rows))]
-    spans = [corpus.span(i) for i in range(len(corpus.rows))]
+    spans, keys = [corpus.span(i) for i in range(len(corpus.rows))], corpus.keys
 
     def keep(values: np.ndarray) -> None:
         np.copyto(buffer[: len(values)], values)
@@ -141,8 +141,8 @@ def whole_clips(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
         return read
 
     return {
-        "cuebank": lambda i: keep(store.read("regular.x", corpus.keys[i]).values),
-        "cuebank, out=": lambda i: store.read("regular.x", corpus.keys[i], out=buffer) and None,
+        "cuebank": lambda i: keep(store.read("regular.x", keys[i]).values),
+        "cuebank, out=": lambda i: store.read("regular.x", keys[i], out=buffer) and None,
         "np.memmap": lambda i: keep(mapped[spans[i][0] : spans[i][1]]),
         "np.load": lambda i: keep(np.load(paths[i])),
         "h5py, contiguous": from_h5py(file["contiguous"]),
@@ -160,7 +160,7 @@ def windows(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
     paths = [str(corpus.folder / "npy" / f"{i}.npy") for i in range(len(corpus.rows))]
     row = [int(corpus.rng.integers(0, rows - WINDOW + 1)) for rows in corpus.rows]
     first = [int(corpus.starts[i]) + row[i] for i in range(len(row))]
-    step = 1 / float(corpus.timebase.rate_hz)
+    keys, step = corpus.keys, 1 / float(corpus.timebase.rate_hz)
     begin = [(row[i] + 0.125) * step for i in range(len(row))]  # half a step before the centre of that row
     end = [begin[i] + WINDOW * step for i in range(len(row))]
 
@@ -168,7 +168,7 @@ def windows(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
         np.copyto(buffer[: len(values)], values)
 
     def from_store(name: str) -> Work:
-        return lambda i: keep(store.read(name, corpus.keys[i], None, begin[i], end[i]).values)
+        return lambda i: keep(store.read(name, keys[i], None, begin[i], end[i]).values)
 
     def from_h5py(dataset: Any) -> Work:
         return lambda i: dataset.read_direct(buffer, np.s_[first[i] : first[i] + WINDOW], np.s_[:WINDOW])
@@ -197,11 +197,13 @@ def batches(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
     block = corpus.rng.standard_normal((BATCH, MOST, DIM)).astype(np.float32)
     copy, out = np.zeros_like(block), np.zeros_like(block)
     # More batches than the processor's cache holds, so that nobody finds what the one before has just read.
-    chosen = [[(corpus.keys[i], None) for i in corpus.rng.permutation(len(corpus.keys))[:BATCH]] for _ in range(16)]
+    chosen = [
+        [(corpus.keys[i], None) for i in corpus.rng.permutation(len(corpus.keys))[:BATCH]] for _ in range(BATCHES)
+    ]
     gatherer = Gatherer(store, "regular.x", out=out)
     made: dict[str, Work] = {
         "np.copyto of the block": lambda i: np.copyto(copy, block),
-        "cuebank, numpy buffer": lambda i: gatherer.gather(chosen[i % 16]) and None,
+        "cuebank, numpy buffer": lambda i: gatherer.gather(chosen[i]) and None,
     }
     spans = dict(zip(corpus.keys, map(corpus.span, range(len(corpus.keys))), strict=True))
     mapped = np.memmap(corpus.folder / "flat.raw", np.float16, "r", shape=(int(corpus.starts[-1]), DIM)).view(
@@ -211,7 +213,7 @@ def batches(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
 
     def by_hand(i: int) -> None:
         plain[:] = 0
-        for item, (key, _) in enumerate(chosen[i % 16]):
+        for item, (key, _) in enumerate(chosen[i]):
             first, last = spans[key]
             plain[item, : last - first] = mapped[first:last]
 
@@ -221,19 +223,19 @@ def batches(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
     except ImportError:
         return made
     to_torch = Gatherer(store, "regular.x", out=torch.zeros(BATCH, MOST, DIM))
-    made["cuebank, torch buffer"] = lambda i: to_torch.gather(chosen[i % 16]) and None
+    made["cuebank, torch buffer"] = lambda i: to_torch.gather(chosen[i]) and None
     series = [torch.from_numpy(np.array(mapped[first:last])) for first, last in spans.values()]
     number = {key: i for i, key in enumerate(corpus.keys)}
 
     def pad_sequence(i: int) -> None:
-        rows = [series[number[key]].float() for key, _ in chosen[i % 16]]
+        rows = [series[number[key]].float() for key, _ in chosen[i]]
         torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
 
     made["torch pad_sequence, from memory"] = pad_sequence
     return made
 
 
-def time_group(made: dict[str, Work], each: int, count: int, rounds: int, rng: np.random.Generator) -> dict[str, Any]:
+def time_group(made: dict[str, Work], count: int, rounds: int, rng: np.random.Generator) -> dict[str, Any]:
     """Return for each contender the median and all of the microseconds an item, one number a round."""
     taken: dict[str, list[float]] = {name: [] for name in made}
     for work in made.values():
@@ -241,13 +243,13 @@ def time_group(made: dict[str, Work], each: int, count: int, rounds: int, rng: n
             work(i)  # page cache, checksums, keys
     names = list(made)
     for _ in range(rounds):
-        order = rng.permutation(count)[:each].tolist()
+        order = rng.permutation(count).tolist()
         for name in rng.permutation(names).tolist():  # nobody always comes after the same one
             work = made[name]
             started = time.perf_counter()
             for i in order:
                 work(i)
-            taken[name].append((time.perf_counter() - started) / each * 1e6)
+            taken[name].append((time.perf_counter() - started) / count * 1e6)
     return {
         name: {"us": round(statistics.median(us), 3), "rounds_us": [round(one, 3) for one in us]}
         for name, us in taken.items()
@@ -258,15 +260,14 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything and put the numbers together."""
     corpus = Corpus(folder, options.clips)
     store = FeatureStore.open(folder / "features.zarr")
-    some = min(options.clips, 50)  # short turns: what else runs on the machine disturbs some rounds, not the median
     groups = {}
-    for name, make, each, count in (
-        ("whole clips", whole_clips, some, options.clips),
-        ("windows", windows, some, options.clips),
-        ("look-up", look_ups, some, options.clips),
-        ("batches", batches, 2, 16),
+    for name, make, count in (
+        ("whole clips", whole_clips, options.clips),
+        ("windows", windows, options.clips),
+        ("look-up", look_ups, options.clips),
+        ("batches", batches, BATCHES),
     ):
-        groups[name] = time_group(make(corpus, store), each, count, options.rounds, np.random.default_rng(1))
+        groups[name] = time_group(make(corpus, store), count, options.rounds, np.random.default_rng(1))
     ratios = []
     for group, who, rival, least in TARGETS:
         if who not in groups[group]:
@@ -323,7 +324,7 @@ def main() -> None:
     """Parse the options, measure, print, and keep the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=61)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--folder", type=Path, help="where to make the files (2 GB); default: a temporary folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--no-save", action="store_true", help="do not write to benchmarks/results")

@@ -10,6 +10,7 @@ import numpy as np
 from .errors import BadInput
 
 SLACK_ROWS = 1e-6  # what is left of a row number after rounding
+_LEAST_OFF = 2 * SLACK_ROWS
 
 
 class Stretch:
@@ -28,13 +29,16 @@ class Stretch:
         self._begin_s: float | None = None  # nobody has looked yet
         self._rate_hz = self._off = 0.0
 
-    def between(self, times: np.ndarray, start_s: float | None, stop_s: float | None) -> tuple[int, int]:
+    def between(
+        self, times: np.ndarray, start_s: float | None, stop_s: float | None, rate_hz: float | None = None
+    ) -> tuple[int, int]:
         """Return (first, last + 1) of the rows with `start_s <= time < stop_s`.
 
         Args:
             times: float64 seconds of the many; within the series they never decrease. The same in each call.
             start_s: None: from the first row.
             stop_s: None: to the last row.
+            rate_hz: rows per second as far as known. The same in each call.
 
         Raises:
             BadInput: if the range is reversed or NaN.
@@ -45,7 +49,7 @@ class Stretch:
         """
         begin = self._begin_s
         if begin is None:
-            begin = self._look(times)
+            begin = self._look(times, rate_hz)
         start = -math.inf if start_s is None else start_s
         stop = math.inf if stop_s is None else stop_s
         if not start <= stop:  # reversed, or one is NaN
@@ -67,13 +71,22 @@ class Stretch:
             last = bisect_left(times.data, stop, last, last_end)
         return first, last
 
-    def _look(self, times: np.ndarray) -> float:
+    def _look(self, times: np.ndarray, rate_hz: float | None) -> float:
         """Find the line on which the rows lie, and how far they are off it; NaN if there is none."""
         rows = times[self.first : self.last]
         self._begin_s = math.nan
         if len(rows) > 1 and rows[-1] > rows[0]:
-            self._begin_s, self._rate_hz = rows.item(0), (len(rows) - 1) / float(rows[-1] - rows[0])
-            places = (rows - self._begin_s) * self._rate_hz
-            places -= np.arange(len(rows))
-            self._off = float(np.abs(places, out=places).max()) + SLACK_ROWS
+            self._begin_s = rows.item(0)
+            # The same objects for all series of a set: they stay in the processor's cache.
+            if rate_hz is not None and self._farthest(rows, rate_hz) < SLACK_ROWS:
+                self._rate_hz, self._off = rate_hz, _LEAST_OFF
+            else:
+                self._rate_hz = (len(rows) - 1) / float(rows[-1] - rows[0])
+                self._off = self._farthest(rows, self._rate_hz) + SLACK_ROWS
         return self._begin_s
+
+    @staticmethod
+    def _farthest(rows: np.ndarray, rate_hz: float) -> float:
+        places = (rows - rows[0]) * rate_hz
+        places -= np.arange(len(rows))
+        return float(np.abs(places, out=places).max())

@@ -22,12 +22,12 @@ def by_looking(times, first, last, start_s, stop_s):
     return (inside[0], inside[-1] + 1) if inside else None
 
 
-def check(times, first, last, start_s, stop_s):
+def check(times, first, last, start_s, stop_s, rate=None):
     if start_s is not None and stop_s is not None and start_s > stop_s:
         start_s, stop_s = stop_s, start_s
     stretch = Stretch(first, last)
     for _ in range(2):  # the second time, it is known how regular the series is
-        found = stretch.between(times, start_s, stop_s)
+        found = stretch.between(times, start_s, stop_s, rate)
         assert first <= found[0] <= found[1] <= last
         expected = by_looking(times, first, last, start_s, stop_s)
         assert found == expected if expected else found[0] == found[1]
@@ -36,7 +36,8 @@ def check(times, first, last, start_s, stop_s):
 @given(st.integers(0, 60), rates, st.floats(-1, 5), seconds, seconds, st.integers(0, 3))
 def test_rows_of_a_regular_series_are_computed_as_if_they_were_searched(rows, rate, origin, start_s, stop_s, before):
     times = np.concatenate([np.full(before, 99.0), origin + np.arange(rows) / rate, np.full(2, -99.0)])
-    check(times, before, before + rows, start_s, stop_s)
+    for known in (None, rate, rate + 1e-9, 2 * rate):
+        check(times, before, before + rows, start_s, stop_s, known)
 
 
 @given(st.integers(1, 60), rates, st.integers(0, 59), st.integers(0, 59), st.integers(-2, 2))
@@ -46,13 +47,14 @@ def test_a_range_that_ends_on_rows_or_a_hair_beside_them_is_cut_there(rows, rate
     for _ in range(abs(hairs)):
         ends = np.nextafter(ends, math.copysign(math.inf, hairs))
     check(times, 0, rows, *ends.tolist())
+    check(times, 0, rows, *ends.tolist(), rate)
     check(times, 0, rows, ends[0], None)
 
 
 @given(st.integers(1, 20), rates, st.integers(-3, 23), st.integers(-3, 23), st.floats(0, 1), st.floats(0, 1))
 def test_a_range_that_ends_between_rows_or_just_outside_the_series_is_cut_there(rows, rate, row, other, part, rest):
     times = np.concatenate([[-9.0], 0.0125 + np.arange(rows) / rate, [99.0]])
-    check(times, 1, rows + 1, 0.0125 + (row + part) / rate, 0.0125 + (other + rest) / rate)
+    check(times, 1, rows + 1, 0.0125 + (row + part) / rate, 0.0125 + (other + rest) / rate, rate)
 
 
 @given(st.lists(st.floats(0, 20), max_size=30), seconds, seconds)
@@ -65,7 +67,8 @@ def test_rows_of_a_nearly_regular_series_are_searched_nearby(seed, start_s, stop
     rng = np.random.default_rng(seed)
     times = np.sort(np.arange(100) + rng.uniform(-jitter, jitter, 100)) / 50
     check(times, 0, 100, start_s, stop_s)
-    check(np.delete(times, range(40, 60)), 0, 80, start_s, stop_s)
+    check(times, 0, 100, start_s, stop_s, 50.0)
+    check(np.delete(times, range(40, 60)), 0, 80, start_s, stop_s, 50.0)
 
 
 def test_the_times_of_a_regular_series_are_not_looked_at_again_unless_in_doubt():
