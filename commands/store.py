@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ..store.printable import printable
+from . import store_export
 from .terminal import FAILED, JSON, PATH, cell, row, table
 
 
@@ -83,3 +84,7 @@ def store_verify(path: Path, as_json: bool) -> None:
             click.echo(f"{' / '.join(map(printable, where)) or 'store'}: {printable(problem['problem'])}")
         click.echo(f"{result['series']} series, {len(result['problems'])} problems.")
     sys.exit(0 if result["ok"] else FAILED)
+
+
+store.add_command(store_export.store_export)
+store.add_command(store_export.store_hash)

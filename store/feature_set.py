@@ -4,28 +4,32 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
 
 from .containers.base import Container
 from .errors import Corrupt, NotFound, nearest
 from .files import corrupt
-from .index import KeyIndex
-from .keys import encode_key
+from .index import Found, KeyIndex, live_key
+from .keys import decode_key, encode_key
 from .recipe import FeatureSpec
-from .segments import OK, Segment
-from .series import Series, SeriesInfo
+from .segments import OK, Place, Segment
+from .series import Failure, Series, SeriesInfo
+from .tables import MergedTable, SegmentTable
 
+Answer = TypeVar("Answer")
 NEAREST_AMONG = 5000  # similar ids are looked for among so many at most: an error must not take seconds
 
 
 class MapBudget:
-    """Bounds how many segments are mapped at once: each mapping holds three file descriptors."""
+    """Bounds how many segments are mapped at once: each mapping holds up to three file descriptors."""
 
     def __init__(self) -> None:
         import resource
 
         soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.limit = max(8, min(4096, soft // 8))
+        self.dropped = 0  # how many were let go of so far
         self._mapped: deque[Segment] = deque()
 
     def map(self, segment: Segment) -> None:
@@ -34,13 +38,15 @@ class MapBudget:
         self._mapped.append(segment)
         if len(self._mapped) > self.limit:
             self._mapped.popleft().unmap()
+            self.dropped += 1
 
 
 class SeriesList(Sequence[SeriesInfo]):
     """All committed series of a feature set in order of commit; each item is made when asked for."""
 
-    def __init__(self, index: KeyIndex) -> None:
-        self._index = index
+    def __init__(self, index: KeyIndex, with_ids: Callable[[], KeyIndex]) -> None:
+        self._index, self._with_ids = index, with_ids
+        self._looked = False
 
     def __len__(self) -> int:
         return self._index.series_count
@@ -50,10 +56,14 @@ class SeriesList(Sequence[SeriesInfo]):
             return [self[j] for j in range(*i.indices(len(self)))]
         if not -len(self) <= i < len(self):
             raise IndexError(i)
-        segment, position = self._index.series_at(i % len(self))
-        return SeriesInfo(*segment.key(position), int(segment.row_size[position]))
+        if not self._looked:
+            self._index, self._looked = self._with_ids(), True
+        table, entry = found = self._index.series_at(i % len(self))
+        return SeriesInfo(*live_key(found), int(table.row_sizes[entry]))
 
     def __iter__(self) -> Iterator[SeriesInfo]:
+        if len(self):
+            self[0]  # leaves out what cannot be read
         return (self[i] for i in range(len(self)))
 
 
@@ -68,11 +78,17 @@ class CommittedSet:
 
     def __init__(self, container: Container, spec: FeatureSpec, budget: MapBudget) -> None:
         self.spec = spec
-        self.broken: dict[str, Corrupt] = {}
+        self.rate_hz = None if spec.timebase is None else float(spec.timebase.rate_hz)
+        self.broken: dict[str, Corrupt] = {}  # segments and merged indexes that cannot be read
+        self.visible: list[str] = []  # segments that count, in order of rank
+        self.replaced: list[str] = []  # segments that others have replaced, and that lie there still
         self._container = container
         self._budget = budget
         self._segments: dict[str, Segment] = {}
+        self._merged: MergedTable | None = None
         self._index: KeyIndex | None = None
+        self._seen: tuple[list[str], list[str]] | None = None
+        self._unreadable: dict[str, Corrupt] = {}  # whose ids turned out to be damaged
         self._stale = True
         self._lock = threading.RLock()
 
@@ -95,27 +111,153 @@ class CommittedSet:
         return index
 
     def _load(self) -> KeyIndex:
-        names = self._container.segments(self.spec.name)
-        if self._index is not None and set(names) == self._segments.keys() | self.broken.keys():
+        names, indexes = self._container.segments(self.spec.name), self._container.indexes(self.spec.name)
+        if self._index is not None and self._seen == (names, indexes):
             return self._index
-        segments: dict[str, Segment] = {}
         self.broken = {}
+        merged = self._usable(names, indexes)
+        if merged is not None:
+            fresh, hidden = self._open(names, {*merged.names, *merged.replaced})
+            if hidden.isdisjoint(merged.names):
+                hidden = hidden | merged.replaced
+            else:  # a newer segment stands in place of one that it covers: an index for it is being written
+                merged = None
+        if merged is None:
+            fresh, hidden = self._open(names, set())
+        fresh = {name: segment for name, segment in fresh.items() if name not in hidden}
+        self.broken = {name: error for name, error in self.broken.items() if name not in hidden}
+        self.visible = [name for name in names if name not in hidden]
+        self.replaced = [name for name in names if name in hidden]
+        visible = set(self.visible)
+        self._segments = {name: one for name, one in self._segments.items() if name in visible}
+        self._merged, self._index = merged, KeyIndex(merged, self._table(fresh))
+        self._seen = (names, indexes)
+        return self._index
+
+    def _usable(self, names: list[str], indexes: list[str]) -> MergedTable | None:
+        """Return the newest merged index that covers nothing which is not there."""
+        there = set(names)
+        for index in reversed(indexes):
+            if index in self._unreadable:
+                self.broken[index] = self._unreadable[index]
+                continue
+            if self._merged is not None and self._merged.file.name == index:
+                merged = self._merged
+            else:
+                try:
+                    merged = MergedTable(self._container.open_index(self.spec, index))
+                except Corrupt as error:
+                    self.broken[index] = error  # the segments themselves say the same, only slower
+                    continue
+            if there.issuperset(merged.names):
+                return merged
+        return None
+
+    def _open(self, names: list[str], known: set[str]) -> tuple[dict[str, Segment], set[str]]:
+        """Open the segments that are not known; return them, and the names of those that they stand in place of."""
+        opened, hidden = {}, set()
         for name in names:
+            if name in known:
+                continue
             try:
-                segments[name] = self._segments.get(name) or self._open(name)
+                segment = opened[name] = self._segments[name] = self._segments.get(name) or self._segment(name)
             except Corrupt as error:
                 if self._container.has_segment(self.spec.name, name):
                     self.broken[name] = error  # else it was removed while we looked
-        self._segments = segments
-        self._index = KeyIndex(list(segments.values()))
-        return self._index
+                continue
+            hidden.update(segment.file.replaces)
+        return opened, hidden
 
-    def _open(self, name: str) -> Segment:
+    def _segment(self, name: str) -> Segment:
         return Segment(self._container.open_segment(self.spec, name))
+
+    def _table(self, fresh: dict[str, Segment]) -> SegmentTable:
+        """Put segments together; one whose index is damaged is left out, and said to be broken."""
+        good = {}
+        for name, segment in fresh.items():
+            error = self._unreadable.get(name) or _damage(segment, ids=False)
+            if error is None:
+                good[name] = segment
+            else:
+                self.broken[name] = error
+        return SegmentTable(good)
+
+    def ask(self, question: Callable[[KeyIndex], Answer]) -> Answer:
+        """Return what the index answers, leaving out what turns out to be damaged when its ids are looked at."""
+        while True:
+            try:
+                return question(self.index)
+            except Corrupt:
+                if not self._leave_out_damaged():
+                    raise
+
+    def _leave_out_damaged(self) -> bool:
+        """Find segments, or a merged index, whose ids cannot be read; return whether there are any."""
+        with self._lock:
+            before = len(self._unreadable)
+            for name, segment in self._segments.items():
+                error = _damage(segment, ids=True)
+                if error is not None:
+                    self._unreadable[name] = error
+            if self._merged is not None:
+                try:
+                    self._merged.prove()
+                except Corrupt as error:
+                    self._unreadable[self._merged.file.name] = error
+            self._seen, self._stale = None, True
+            return len(self._unreadable) > before
+
+    def _with_ids(self) -> KeyIndex:
+        """Return the index, once all ids have been looked at."""
+
+        def look(index: KeyIndex) -> KeyIndex:
+            index.prove()
+            return index
+
+        return self.ask(look)
+
+    def segment(self, name: str) -> Segment:
+        """Return a visible segment, opened when it is first asked for.
+
+        Raises:
+            Corrupt: if it is damaged.
+        """
+        found = self._segments.get(name)
+        if found is None:
+            found = self._segments[name] = self._segment(name)
+        return found
 
     def series(self) -> SeriesList:
         """Return all committed series."""
-        return SeriesList(self.index)
+        return SeriesList(self.index, self._with_ids)
+
+    def failures(self) -> list[Failure]:
+        """Return the live failures with their reasons."""
+        listed = []
+        for table, entry in self._with_ids().failures():
+            segment = self.segment(table.names[int(table.numbers[entry])])
+            listed.append(Failure(*live_key((table, entry)), segment.reason(int(table.positions[entry]))))
+        return listed
+
+    def locate(self, clip_id: str, entity_id: str | None) -> tuple[Segment, Place]:
+        """Return the segment of a series, mapped, and where in it the series lies.
+
+        Raises:
+            NotFound: if there is no such series; with the reason if it failed.
+            Corrupt: if it may lie in a segment whose index is damaged.
+        """
+        clip, entity = encode_key(clip_id, entity_id)
+        found = self.ask(lambda index: index.find(clip, entity))
+        if found is None or found[0].status[found[1]] != OK:
+            raise self._absent(clip_id, entity_id, found)
+        table, entry = found
+        segment = self.segment(table.names[int(table.numbers[entry])])
+        if not segment.mapped:
+            self._budget.map(segment)
+        place = table.place(entry, decode_key(clip, entity))
+        if place.stop > segment.file.rows or place.position >= len(segment):
+            raise corrupt(segment.file.where, f"Series {tuple(place.key)!r} is said to lie outside of it.")
+        return segment, place
 
     def read(self, clip_id: str, entity_id: str | None) -> Series:
         """Return all rows of a series.
@@ -124,27 +266,25 @@ class CommittedSet:
             NotFound: if there is no such series; with the reason if it failed.
             Corrupt: if it is damaged, or may lie in a segment whose index is.
         """
-        place = self.index.find(*encode_key(clip_id, entity_id))
-        if place is None or place[0].status[place[1]] != OK:
-            raise self._absent(clip_id, entity_id, place)
-        segment, position = place
-        if not segment.mapped:
-            self._budget.map(segment)
-        return segment.read(position)
+        segment, place = self.locate(clip_id, entity_id)
+        return segment.read(place)
 
-    def _absent(self, clip_id: str, entity_id: str | None, place: tuple[Segment, int] | None) -> Exception:
+    def _absent(self, clip_id: str, entity_id: str | None, found: Found | None) -> Exception:
         name = self.spec.name
         asked = f"No series of feature set `{name}` for clip {clip_id!r}"
         asked += "." if entity_id is None else f", entity {entity_id!r}."
-        if self.broken:
-            listed = ", ".join(f"`{segment}`" for segment in list(self.broken)[:3])
+        broken = [one for one in self.broken if one in self.visible]
+        if broken:
+            listed = ", ".join(f"`{segment}`" for segment in broken[:3])
             return corrupt(
                 f"A series of feature set `{name}` for {(clip_id, entity_id)!r}",
-                f"It is not in any readable segment, and {len(self.broken)} cannot be read ({listed}).",
+                f"It is not in any readable segment, and {len(broken)} cannot be read ({listed}).",
             )
         again = f"Run `cuebank extract` for `{name}` again."
-        if place is not None:
-            return NotFound(asked, f"Its extraction failed: {place[0].reason(place[1])}.", again)
+        if found is not None:
+            table, entry = found
+            reason = self.segment(table.names[int(table.numbers[entry])]).reason(int(table.positions[entry]))
+            return NotFound(asked, f"Its extraction failed: {reason}.", again)
         keys = [(item.clip_id, item.entity_id) for item in self.series()[:NEAREST_AMONG]]
         entities = [entity for clip, entity in keys if clip == clip_id]
         if entities:
@@ -153,3 +293,14 @@ class CommittedSet:
         return NotFound(
             asked, f"It has {len(self.series())} series. {nearest(clip_id, sorted({clip for clip, _ in keys}))}", again
         )
+
+
+def _damage(segment: Segment, ids: bool) -> Corrupt | None:
+    """Return what is wrong with the index of a segment, or None."""
+    try:
+        segment.starts, segment.key_hash  # noqa: B018 (looking is checking)
+        if ids:
+            segment.texts("clip_id"), segment.texts("entity_id")
+    except Corrupt as error:
+        return error
+    return None

@@ -10,21 +10,35 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from .compact import close_quietly
 from .containers import container_at
 from .errors import BadInput, Conflict, NotFound, nearest
 from .feature_set import CommittedSet, MapBudget, SeriesList
 from .keys import Key, encode_key
 from .recipe import FeatureSpec
-from .series import Coverage, Failure, Series, check_series, copy_values, cut_series
+from .lease import Lease
+from .series import Coverage, Failure, Series, check_series, copy_values
+from .windows import Stretch
 from .writer import StoreWriter
 from .writing_area import clean
 
 if TYPE_CHECKING:
     from .clips_table import ClipsTable
+
+
+SEEN_SERIES = 2**16  # of so many at most it is remembered where they lie: half a kilobyte each
+
+
+class Seen(NamedTuple):
+    """A series that was read before: views of all its rows, how they lie in time, rows per second as far as known."""
+
+    series: Series
+    stretch: Stretch
+    rate_hz: float | None
 
 
 class FeatureStore:
@@ -51,6 +65,8 @@ class FeatureStore:
         self._container = container_at(path, self._writer.area)
         self._sets: dict[str, CommittedSet] = {}
         self._budget = MapBudget()
+        self._lease: Lease | None = None
+        self._seen: dict[tuple[str, str, str | None], Seen] = {}
 
     @classmethod
     def open(cls, path: str | os.PathLike[str], mode: str = "r") -> FeatureStore:
@@ -74,6 +90,8 @@ class FeatureStore:
             store._prepare_to_write()
         elif not store._container.exists():
             raise NotFound(f"The store {path} was opened.", "It does not exist.", "Run `cuebank extract` to make it.")
+        folder = store._container.lock_folder()
+        store._lease = None if folder is None else Lease(folder)
         return store
 
     def _prepare_to_write(self) -> None:
@@ -90,6 +108,7 @@ class FeatureStore:
         if not self._container.exists():
             self._container.create()
             self._container.exists()  # whatever is there now, ours or another process's, must be a store
+        self._container.prepare_to_write()
         clean(self.path)
 
     def __enter__(self) -> FeatureStore:
@@ -101,8 +120,18 @@ class FeatureStore:
         self.close()
 
     def close(self) -> None:
-        """Drop what is pending and leave the writing area. Arrays that were read stay valid."""
+        """Drop what is pending and leave the writing area. Arrays that were read stay valid.
+
+        What others have replaced may be taken away from now on: reading through a closed store may fail.
+        """
+        if self._writer.at_work:
+            replaced = [name for name, one in self._sets.items() if one.replaced]
+            if replaced:
+                close_quietly(self, replaced)
         self._writer.close()
+        if self._lease is not None:
+            self._lease.close()
+            self._lease = None
 
     # Feature sets
 
@@ -152,8 +181,15 @@ class FeatureStore:
             found = self._sets.setdefault(feature_set, found)
         return found
 
+    def forget(self, feature_set: str) -> None:
+        """Let go of all that is known of a feature set, and of what is pending for it: it is being removed."""
+        self._writer.forget(feature_set)
+        self._sets.pop(feature_set, None)
+        self._seen = {}
+
     def refresh(self) -> None:
         """See what others have committed since; done lazily, at the next look at each feature set."""
+        self._seen = {}
         for committed in list(self._sets.values()):
             committed.refresh()
 
@@ -195,31 +231,46 @@ class FeatureStore:
             BadInput: if the range is reversed or `out` is too small or of another type.
             Corrupt: if the stored rows do not agree with their checksum.
         """
-        series = self._committed(feature_set).read(clip_id, entity_id)
+        seen = self._seen.get((feature_set, clip_id, entity_id)) or self._look(feature_set, clip_id, entity_id)
+        series = seen.series
         if start_s is not None or stop_s is not None:
-            series = cut_series(series, start_s, stop_s)
+            first, last = seen.stretch.between(series.times, start_s, stop_s, seen.rate_hz)
+            series = Series(series.values[first:last], series.times[first:last], series.valid[first:last])
         if out is not None:
             series = Series(copy_values(series.values, out), series.times, series.valid)
         return series
 
+    def _look(self, feature_set: str, clip_id: str, entity_id: str | None) -> Seen:
+        """Find and prove a series, and remember it for the next time."""
+        known, dropped = self._seen, self._budget.dropped
+        committed = self._committed(feature_set)
+        series = committed.read(clip_id, entity_id)
+        seen = Seen(series, Stretch(0, len(series.times)), committed.rate_hz)
+        if committed.spec.codec != "none":
+            return seen  # decoded rows are the caller's memory, not a view
+        if len(known) >= SEEN_SERIES or self._budget.dropped != dropped:
+            known.clear()  # its views keep files open that the budget has let go of
+        known[feature_set, clip_id, entity_id] = seen
+        return seen
+
     def missing(self, feature_set: str, keys: Iterable[tuple[str, str | None]]) -> list[Key]:
         """Return those keys of which there is no committed series, in their order; failures count as missing."""
         wanted = [Key(*key) for key in keys]
-        there = self._committed(feature_set).index.has_series(wanted)
+        there = self._committed(feature_set).ask(lambda index: index.has_series(wanted))
         return [key for key, found in zip(wanted, there, strict=True) if not found]
 
     def failures(self, feature_set: str) -> list[Failure]:
         """Return the keys that have no series, only a recorded failure, each with its newest reason."""
-        places = self._committed(feature_set).index.failed_places()
-        return [Failure(*segment.key(position), segment.reason(position)) for segment, position in places]
+        return self._committed(feature_set).failures()
 
     def coverage(self) -> dict[str, Coverage]:
         """Return for each feature set how many series, clips and rows are committed, and how many keys failed."""
         return {name: self._coverage(name) for name in self.feature_sets()}
 
     def _coverage(self, feature_set: str) -> Coverage:
-        index = self._committed(feature_set).index
-        return Coverage(index.series_count, index.clip_count(), index.row_count(), index.failed_count)
+        return self._committed(feature_set).ask(
+            lambda index: Coverage(index.series_count, index.clip_count, index.row_count(), index.failed_count)
+        )
 
     def info(self) -> dict[str, Any]:
         """Return what `cuebank store info --json` prints: format, feature sets with their sizes, clips version."""
@@ -277,6 +328,7 @@ class FeatureStore:
             self._writer.commit()
         finally:
             self.refresh()
+        self._container.settled()
 
     # The clips table
 

@@ -37,9 +37,14 @@ def corrupt(where: str, found: str) -> Corrupt:
     )
 
 
-def crc32c(*parts: bytes | np.ndarray) -> int:
-    """Return the crc32c (Castagnoli) over the bytes of C-contiguous arrays or byte strings, one after the other."""
-    value = 0
+def crc32c(*parts: bytes | np.ndarray, start: int = 0) -> int:
+    """Return the crc32c (Castagnoli) over the bytes of C-contiguous arrays or byte strings, one after the other.
+
+    Args:
+        parts: arrays or byte strings.
+        start: the crc32c of what comes before them.
+    """
+    value = start
     for part in parts:
         if isinstance(part, np.ndarray):
             part = part.reshape(-1).view(np.uint8)
@@ -88,7 +93,12 @@ def sync_tree(folder: Path) -> None:
     sync(folder)
 
 
-def open_regular(path: Path, where: str) -> int:
+def base_name(path: str | Path) -> str:
+    """Return the last part of a path."""
+    return os.fspath(path).rpartition("/")[2]
+
+
+def open_regular(path: str | Path, where: str) -> int:
     """Return a descriptor for reading a regular file: no link, no pipe, no device.
 
     Raises:
@@ -100,14 +110,14 @@ def open_regular(path: Path, where: str) -> int:
     except OSError as error:
         if error.errno in _NOT_THE_FILES_FAULT:
             raise
-        raise corrupt(where, f"Its file `{path.name}` cannot be opened: {error.strerror}.") from error
+        raise corrupt(where, f"Its file `{base_name(path)}` cannot be opened: {error.strerror}.") from error
     if not stat.S_ISREG(os.fstat(fd).st_mode):
         os.close(fd)
-        raise corrupt(where, f"Its `{path.name}` is not a regular file.")
+        raise corrupt(where, f"Its `{base_name(path)}` is not a regular file.")
     return fd
 
 
-def read_bytes(path: Path, where: str, size: int | None = None, limit: int = MAX_JSON_BYTES) -> bytes:
+def read_bytes(path: str | Path, where: str, size: int | None = None, limit: int = MAX_JSON_BYTES) -> bytes:
     """Return the content of a regular file.
 
     Args:
@@ -123,17 +133,17 @@ def read_bytes(path: Path, where: str, size: int | None = None, limit: int = MAX
     try:
         found = os.fstat(fd).st_size
         if size is not None and found != size:
-            raise corrupt(where, f"Its file `{path.name}` has {found} bytes where {size} are recorded.")
+            raise corrupt(where, f"Its file `{base_name(path)}` has {found} bytes where {size} are recorded.")
         if found > limit:
-            raise corrupt(where, f"Its file `{path.name}` has {found} bytes; at most {limit} make sense.")
+            raise corrupt(where, f"Its file `{base_name(path)}` has {found} bytes; at most {limit} make sense.")
         parts, left = [], found
         while left:
             try:
                 part = os.read(fd, min(left, 2**30))
             except OSError as error:
-                raise corrupt(where, f"Its file `{path.name}` cannot be read: {error.strerror}.") from error
+                raise corrupt(where, f"Its file `{base_name(path)}` cannot be read: {error.strerror}.") from error
             if not part:
-                raise corrupt(where, f"Its file `{path.name}` became shorter while it was read.")
+                raise corrupt(where, f"Its file `{base_name(path)}` became shorter while it was read.")
             parts.append(part)
             left -= len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -141,18 +151,18 @@ def read_bytes(path: Path, where: str, size: int | None = None, limit: int = MAX
         os.close(fd)
 
 
-def map_bytes(path: Path, where: str, size: int) -> np.ndarray:
-    """Return a read-only memory map of a regular file as (size,) uint8.
+def map_bytes(path: str | Path, where: str, size: int | None = None) -> np.ndarray:
+    """Return a read-only memory map of a regular file as (size,) uint8; without a size, all of it.
 
     Raises:
-        Corrupt: if the file is absent or not exactly `size` bytes long.
+        Corrupt: if the file is absent, empty, or not exactly `size` bytes long.
     """
     fd = open_regular(path, where)
     try:
         found = os.fstat(fd).st_size
-        if found != size:
-            raise corrupt(where, f"Its file `{path.name}` has {found} bytes where {size} are recorded.")
-        return np.frombuffer(mmap.mmap(fd, size, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED), np.uint8)
+        if found != size and (size is not None or not found):
+            raise corrupt(where, f"Its file `{base_name(path)}` has {found} bytes where {size or 'some'} are recorded.")
+        return np.frombuffer(mmap.mmap(fd, found, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED), np.uint8)
     finally:
         os.close(fd)
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .errors import BadInput
-from .keys import encode_key
 from .padded import Batch, PaddedBuffer, Source, Span
 from .windows import Stretch
 
 if TYPE_CHECKING:
     from .feature_set import CommittedSet
     from .feature_store import FeatureStore
-    from .segments import Segment
+    from .segments import Maps, Segment
 
 Item = tuple[Any, ...]  # (clip_id, entity_id) or (clip_id, entity_id, start_s, stop_s)
 
@@ -110,7 +109,7 @@ class Gatherer:
         if buffer is None:
             rows = max((last - first for first, last in spans), default=0)
             buffer = PaddedBuffer.fresh(len(spans), rows, self._dim, self._stored, self._dtype)
-        return buffer.fill(spans, self._sources(members))
+        return buffer.fill(spans, self._sources(spans, members))
 
     def _located(self, items: Iterable[Item]) -> tuple[list[Span], dict[Segment, list[int]]]:
         """Return the rows of each item, and the numbers of the items in each segment."""
@@ -130,7 +129,7 @@ class Gatherer:
             segment, rows = place
             if len(item) == 4:
                 times = _map(self._committed, segment)[1]
-                spans.append(rows.between(times, item[2], item[3]))
+                spans.append(rows.between(times, item[2], item[3], self._committed.rate_hz))
             elif len(item) == 2:
                 spans.append((rows.first, rows.last))
             else:
@@ -138,22 +137,29 @@ class Gatherer:
             members.setdefault(segment, []).append(number)
         return spans, members
 
-    def _sources(self, members: dict[Segment, list[int]]) -> Iterator[Source]:
+    def _sources(self, spans: list[Span], members: dict[Segment, list[int]]) -> Iterator[Source]:
         """Yield the rows of one segment after the other: a batch may touch more than can be mapped at once."""
         for segment, items in members.items():
             values, _, valid = _map(self._committed, segment)
-            yield items, values, valid
+            if isinstance(values, np.ndarray):
+                yield items, values, valid
+                continue
+            for item in items:  # compressed: each is unpacked on its own
+                first, last = spans[item]
+                rows = segment.rows(first, last)
+                spans[item] = 0, last - first
+                yield [item], rows.values, rows.valid
 
     def _find(self, key: Item) -> _Place:
         """Find a series and prove it once."""
-        self._committed.read(*key)
-        segment, position = self._index.find(*encode_key(*key))
-        place = _Place(segment, Stretch(int(segment.starts[position]), int(segment.starts[position + 1])))
-        self._places[key] = place
-        return place
+        segment, place = self._committed.locate(*key)
+        segment.read(place)
+        found = _Place(segment, Stretch(place.start, place.stop))
+        self._places[key] = found
+        return found
 
 
-def _map(committed: CommittedSet, segment: Segment) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _map(committed: CommittedSet, segment: Segment) -> Maps:
     """Return the mapped rows of a segment."""
     if not segment.mapped:
         committed._budget.map(segment)

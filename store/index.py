@@ -1,79 +1,77 @@
 """Which series a key means: the newest of its kind over all segments of a feature set.
 
-Arrays, not dictionaries: 64-bit hashes of the keys, sorted, beside the place each leads to. A million keys take 16 MB,
-and a look-up is one binary search and one comparison of the ids themselves.
+What a merged index says, and what the segments that are not in it say, is kept apart: opening a million series must
+not copy them. Where both have a key, the entry that loses is marked as dead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import numpy as np
 
-from .keys import encode_key, hash_key
-from .segments import OK, Segment
+from .containers.names import rank
+from .keys import Key, decode_key, encode_key, hash_key
+from .segments import FAILED, OK
+from .tables import MergedTable, SegmentTable, Table, counts
+
+Found = tuple[Table, int]  # a table, and the number of an entry in it
 
 
 class KeyIndex:
-    """The live series and failures of a feature set.
+    """The live series and failures of a feature set. A series wins over a failure, the newer over the older.
 
     Args:
-        segments: from the oldest to the newest. A series wins over a failure, the newer over the older.
+        merged: what a merged index says, if there is one.
+        fresh: what the segments say that it does not cover.
     """
 
-    def __init__(self, segments: Sequence[Segment]) -> None:
-        self.segments = segments
-        lengths = [len(segment) for segment in segments]
-        numbers = np.repeat(np.arange(len(segments), dtype=np.int32), lengths)
-        positions = np.concatenate([np.empty(0, np.int32), *(np.arange(n, dtype=np.int32) for n in lengths)])
-        status = np.concatenate([np.empty(0, np.uint8), *(segment.status for segment in segments)])
-        hashes = np.concatenate([np.empty(0, np.uint64), *(segment.key_hash for segment in segments)])
-        order = np.lexsort((-positions, -numbers, status, hashes))
-        self._hashes, self._numbers, self._positions = hashes[order], numbers[order], positions[order]
-        live = self._winners()
-        self._hashes, self._numbers, self._positions = (
-            self._hashes[live],
-            self._numbers[live],
-            self._positions[live],
-        )
-        row_sizes = np.concatenate([np.empty(0, np.int64), *(segment.row_size for segment in segments)])
-        self._row_sizes = row_sizes[order][live]
-        ok = status[order][live] == OK
-        self._series = self._by_place(np.flatnonzero(ok))
-        self._failed = self._by_place(np.flatnonzero(~ok))
+    def __init__(self, merged: MergedTable | None, fresh: SegmentTable) -> None:
+        self.merged, self.fresh = merged, fresh
+        self.tables: list[Table] = [fresh] if merged is None else [fresh, merged]
+        self._dead: list[frozenset[int]] = [frozenset(), frozenset()]
+        self._hashes = [table.hashes for table in self.tables]
+        if merged is not None and len(fresh.hashes):
+            self._dead = list(self._losers(merged))
 
-    def _winners(self) -> np.ndarray:
-        """Return a mask of the first entry of each key; entries of one hash are in order of preference."""
-        hashes = self._hashes
-        live = np.ones(len(hashes), bool)
-        repeats = np.flatnonzero(hashes[1:] == hashes[:-1]) + 1
-        seen: set[tuple[bytes, bytes]] = set()
-        previous = -1
-        for i in repeats.tolist():
-            if i != previous + 1:  # a new run of equal hashes, whose first entry is at i - 1
-                seen = {self._key_at(i - 1)}
-            key = self._key_at(i)
-            live[i] = key not in seen  # another key with the same hash lives on
-            seen.add(key)
-            previous = i
-        return live
+    def _losers(self, merged: MergedTable) -> tuple[frozenset[int], frozenset[int]]:
+        """Return the entries of the fresh table, and of the merged one, that lose against the other."""
+        fresh_dead, merged_dead = set(), set()
+        places = merged.hashes.searchsorted(self.fresh.hashes)
+        inside = places < len(merged.hashes)
+        same = np.zeros(len(places), bool)
+        same[inside] = merged.hashes[places[inside]] == self.fresh.hashes[inside]
+        for entry in np.flatnonzero(same).tolist():
+            other = _find(merged, merged.hashes, int(self.fresh.hashes[entry]), *self.fresh.encoded_key(entry))
+            if other is None:
+                continue  # another key with the same hash
+            if self._preference(self.fresh, entry) > self._preference(merged, other):
+                merged_dead.add(other)
+            else:
+                fresh_dead.add(entry)
+        return frozenset(fresh_dead), frozenset(merged_dead)
 
-    def _key_at(self, i: int) -> tuple[bytes, bytes]:
-        return self.segments[self._numbers[i]].encoded_key(int(self._positions[i]))
+    @staticmethod
+    def _preference(table: Table, entry: int) -> tuple[bool, tuple[int, str]]:
+        return bool(table.status[entry] == OK), rank(table.names[int(table.numbers[entry])])
 
-    def _by_place(self, entries: np.ndarray) -> np.ndarray:
-        """Return entries in the order in which they were committed."""
-        return entries[np.lexsort((self._positions[entries], self._numbers[entries]))]
+    def prove(self) -> None:
+        """Look at the ids of all entries.
 
-    def find(self, clip: bytes, entity: bytes) -> tuple[Segment, int] | None:
+        Raises:
+            Corrupt: if some cannot be read.
+        """
+        for table in self.tables:
+            table.prove()
+
+    def find(self, clip: bytes, entity: bytes) -> Found | None:
         """Return where the newest series (or, without one, failure) of an encoded key is; None if there is neither."""
-        hashes, wanted = self._hashes, np.uint64(hash_key(clip, entity))
-        i = int(hashes.searchsorted(wanted))
-        while i < len(hashes) and hashes[i] == wanted:
-            segment, position = self.segments[self._numbers[i]], int(self._positions[i])
-            if segment.encoded_key(position) == (clip, entity):
-                return segment, position
-            i += 1
+        wanted = hash_key(clip, entity)
+        for table, hashes, dead in zip(self.tables, self._hashes, self._dead, strict=False):
+            entry = _find(table, hashes, wanted, clip, entity)
+            if entry is not None and entry not in dead:
+                return table, entry
         return None
 
     def has_series(self, keys: Iterable[tuple[str, str | None]]) -> list[bool]:
@@ -81,36 +79,99 @@ class KeyIndex:
         found = []
         for clip_id, entity_id in keys:
             place = self.find(*encode_key(clip_id, entity_id))
-            found.append(place is not None and place[0].status[place[1]] == OK)
+            found.append(place is not None and bool(place[0].status[place[1]] == OK))
         return found
+
+    def entries(self, status: int) -> list[np.ndarray]:
+        """Return for each table the live entries of a status, in order of their hashes."""
+        found = []
+        for table, dead in zip(self.tables, self._dead, strict=False):
+            mine = np.flatnonzero(table.status == status)
+            found.append(np.setdiff1d(mine, np.fromiter(dead, np.int64, len(dead))) if dead else mine)
+        return found
+
+    @cached_property
+    def _series(self) -> tuple[np.ndarray, np.ndarray]:
+        return self._in_order(OK)
+
+    def _in_order(self, status: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return table and entry of each live series, or failure, in order of commit."""
+        entries = self.entries(status)
+        names = sorted({name for table in self.tables for name in table.names}, key=rank)
+        number_of = {name: i for i, name in enumerate(names)}
+        ranks, positions, tables = [], [], []
+        for number, (table, mine) in enumerate(zip(self.tables, entries, strict=True)):
+            own = np.array([number_of[name] for name in table.names], np.int64)
+            ranks.append(own[table.numbers[mine]] if len(mine) else np.empty(0, np.int64))
+            positions.append(table.positions[mine])
+            tables.append(np.full(len(mine), number, np.uint8))
+        order = np.lexsort((np.concatenate(positions), np.concatenate(ranks)))
+        return np.concatenate(tables)[order], np.concatenate(entries)[order]
+
+    def series_at(self, i: int) -> Found:
+        """Return the i-th live series in order of commit."""
+        tables, entries = self._series
+        return self.tables[tables[i]], int(entries[i])
+
+    @cached_property
+    def _counts(self) -> tuple[int, int]:
+        series, failed = counts(self.fresh.status)
+        if self.merged is not None:
+            series, failed = series + self.merged.series, failed + self.merged.failed
+        for table, dead in zip(self.tables, self._dead, strict=False):
+            for entry in dead:
+                if table.status[entry] == OK:
+                    series -= 1
+                else:
+                    failed -= 1
+        return series, failed
 
     @property
     def series_count(self) -> int:
         """Number of live series."""
-        return len(self._series)
+        return self._counts[0]
 
     @property
     def failed_count(self) -> int:
         """Number of keys that have only failed."""
-        return len(self._failed)
+        return self._counts[1]
 
-    def series_at(self, i: int) -> tuple[Segment, int]:
-        """Return the place of the i-th live series in order of commit."""
-        entry = self._series[i]
-        return self.segments[self._numbers[entry]], int(self._positions[entry])
-
-    def failed_places(self) -> list[tuple[Segment, int]]:
-        """Return the places of all live failures."""
-        return [(self.segments[self._numbers[e]], int(self._positions[e])) for e in self._failed]
+    def failures(self) -> Iterator[Found]:
+        """Yield the live failures in order of commit."""
+        for table, entry in zip(*self._in_order(FAILED), strict=True):
+            yield self.tables[table], int(entry)
 
     def row_count(self) -> int:
         """Return the number of rows of all live series."""
-        return int(self._row_sizes[self._series].sum())
+        if self.merged is not None and len(self.tables[0].hashes) == 0:
+            return self.merged.rows
+        return sum(
+            int(table.row_sizes[mine].sum()) for table, mine in zip(self.tables, self.entries(OK), strict=True)
+        )
 
+    @cached_property
     def clip_count(self) -> int:
-        """Return the number of different clips with a live series."""
-        clips = set()
-        for i in range(len(self._series)):
-            segment, position = self.series_at(i)
-            clips.add(segment.encoded_key(position)[0])
+        """Number of different clips with a live series."""
+        if self.merged is not None and len(self.fresh.hashes) == 0:
+            return self.merged.clip_count
+        clips: set[bytes] = set()
+        for table, mine in zip(self.tables, self.entries(OK), strict=True):
+            clips.update(table.encoded_key(entry)[0] for entry in mine.tolist())
         return len(clips)
+
+
+def _find(table: Table, hashes: np.ndarray, wanted: int, clip: bytes, entity: bytes) -> int | None:
+    """Return the entry of a key in a table."""
+    entry = int(hashes.searchsorted(np.uint64(wanted)))
+    while entry < len(hashes) and hashes.item(entry) == wanted:
+        if table.encoded_key(entry) == (clip, entity):
+            return entry
+        entry += 1
+    return None
+
+
+def live_key(found: Found) -> Key:
+    """Return the key of what was found."""
+    table, entry = found
+    return decode_key(*table.encoded_key(entry))
+

@@ -20,6 +20,7 @@ def store_info(store: FeatureStore) -> dict[str, Any]:
     for name in store.feature_sets():
         committed = store._committed(name)
         spec, cover = committed.spec, store._coverage(name)
+        broken = [one for one in committed.broken if one in committed.visible]
         sets[name] = {
             "kind": spec.kind,
             "scope": spec.scope,
@@ -33,8 +34,10 @@ def store_info(store: FeatureStore) -> dict[str, Any]:
             "rate_hz": None if spec.timebase is None else float(spec.timebase.rate_hz),
             "timebase": None if spec.timebase is None else spec.timebase.to_json(),
             "fingerprint": spec.fingerprint,
-            "segments": len(committed.index.segments),
-            "broken_segments": len(committed.broken),
+            "codec": spec.codec,
+            "segments": len(committed.visible) - len(broken),
+            "replaced_segments": len(committed.replaced),
+            "broken_segments": len(broken),
             "recipe": spec.recipe.to_json(),
         }
     return {"format": container.format, "clips_version": clips[-1] if clips else None, "feature_sets": sets}

@@ -110,6 +110,11 @@ def encode_key(clip_id: str, entity_id: str | None) -> tuple[bytes, bytes]:
     return clip, b"" if entity_id is None else check_id(entity_id, "entity_id").encode("utf-8")
 
 
+def decode_key(clip: bytes, entity: bytes) -> Key:
+    """Return the key that `encode_key` encoded."""
+    return Key(clip.decode("utf-8"), entity.decode("utf-8") if entity else None)
+
+
 def hash_key(clip: bytes, entity: bytes) -> int:
     """Return the 64-bit hash by which keys are found.
 

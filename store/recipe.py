@@ -14,6 +14,7 @@ from .timebase import Timebase
 KINDS = ("numeric", "text", "label")
 _ABOUT_WEIGHTS = ("source", "licence")
 DTYPES = ("float16", "float32", "float64", "uint8", "int64")
+CODECS = ("none", "zstd", "blosc")
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,11 @@ class FeatureSpec:
         recipe: how it was made.
         timebase: the clock, or None where rows have no constant rate (one row per clip, events).
         scope: `clip` or `entity`.
+        codec: how values lie on the disk: `none` (memory-mapped), or losslessly compressed by `zstd`, or by `blosc` with
+            shuffled bytes. It does not change the numbers, so the fingerprint does not know it.
 
     Raises:
-        BadInput: for an unknown kind, dtype or scope, or a dim below 1.
+        BadInput: for an unknown kind, dtype, scope or codec, or a dim below 1.
     """
 
     name: str
@@ -105,12 +108,14 @@ class FeatureSpec:
     recipe: Recipe
     timebase: Timebase | None = None
     scope: str = "clip"
+    codec: str = "none"
 
     def __post_init__(self) -> None:
         for what, value, known in (
             ("kind", self.kind, KINDS),
             ("dtype", self.dtype, DTYPES),
             ("scope", self.scope, ("clip", "entity")),
+            ("codec", self.codec, CODECS),
         ):
             if value not in known:
                 raise BadInput(
@@ -152,6 +157,8 @@ class FeatureSpec:
             "fingerprint": self.fingerprint,
             **{key: value for key, value in self.defining().items() if key != "recipe"},
             "recipe": self.recipe.to_json(),
+            # Left out where there is none, as it was before there were any.
+            **({} if self.codec == "none" else {"codec": self.codec}),
         }
 
     @classmethod
@@ -171,6 +178,7 @@ class FeatureSpec:
                 recipe=Recipe.from_json(data["recipe"]),
                 timebase=None if timebase is None else Timebase.from_json(timebase),
                 scope=str(data["scope"]),
+                codec=str(data.get("codec", "none")),
             )
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, BadInput):

@@ -6,15 +6,28 @@ business of `containers`.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from .containers.base import SegmentFile, SegmentWriter
+from .containers.base import EncodedRows, SegmentFile, SegmentWriter
 from .files import corrupt, crc32c
-from .keys import Key, hash_key
+from .keys import Key, decode_key, hash_key
 from .series import Series
-from .texts import check_texts, pack_texts
+from .texts import Texts, pack_texts
 
 OK, FAILED = 0, 1
+Maps = tuple[np.ndarray | EncodedRows, np.ndarray, np.ndarray]
+
+
+class Place(NamedTuple):
+    """Where a series lies in its segment: rows `start` to `stop`, which is not included, and their checksum."""
+
+    key: Key
+    position: int
+    start: int
+    stop: int
+    checksum: int
 
 
 class PendingSegment:
@@ -69,93 +82,136 @@ class PendingSegment:
 
 
 class Segment:
-    """The series of a committed segment.
+    """The series of a committed segment; what it holds is looked at, and checked, when it is first needed.
 
     Args:
         file: the segment in its container.
-
-    Raises:
-        Corrupt: if its index is damaged or contradicts itself.
     """
 
     def __init__(self, file: SegmentFile) -> None:
         self.file = file
-        self.row_size = np.frombuffer(file.index("row_size"), "<i8")
-        self.status = np.frombuffer(file.index("status"), "u1")
-        self.key_hash = np.frombuffer(file.index("key_hash"), "<u8")
-        self._clips, self._clip_offsets = self._texts("clip_id")
-        self._entities, self._entity_offsets = self._texts("entity_id")
-        self.starts = self._row_starts()
-        self._crc: np.ndarray | None = None
-        self._reasons: tuple[bytes, np.ndarray] | None = None
+        self._starts: np.ndarray | None = None
+        self._texts: dict[str, Texts] = {}
         self._proven = np.zeros(file.series, bool)
-        self._maps: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+        self._maps: Maps | None = None
 
     def __len__(self) -> int:
         return self.file.series
 
-    def _texts(self, name: str) -> tuple[bytes, np.ndarray]:
-        data, offsets = self.file.index(name), np.frombuffer(self.file.index(name + "_offsets"), "<i8")
-        check_texts(data, offsets, f"{self.file.where}, array `{name}`")
-        if name == "clip_id" and (offsets[1:] == offsets[:-1]).any():
-            raise corrupt(self.file.where, "A clip_id is empty.")
-        return data, offsets
+    @property
+    def status(self) -> np.ndarray:
+        """(series,) uint8: OK or FAILED."""
+        return self.file.array("status")
+
+    @property
+    def key_hash(self) -> np.ndarray:
+        """(series,) uint64: hashes of the keys."""
+        return self.file.array("key_hash")
+
+    @property
+    def row_size(self) -> np.ndarray:
+        """(series,) int64: rows of each series."""
+        return self.file.array("row_size")
+
+    @property
+    def checksums(self) -> np.ndarray:
+        """(series,) uint32: crc32c over the rows of each series."""
+        return self.file.array("crc32c")
+
+    @property
+    def starts(self) -> np.ndarray:
+        """(series + 1,) int64: where each series starts; the row counts have been found to add up."""
+        if self._starts is None:
+            self._starts = self._row_starts()
+        return self._starts
+
+    def texts(self, name: str) -> Texts:
+        """Return `clip_id`, `entity_id` or `reason` of all series."""
+        found = self._texts.get(name)
+        if found is None:
+            where = f"{self.file.where}, array `{name}`"
+            found = Texts(self.file.array(name), self.file.array(name + "_offsets"), where)
+            if name == "clip_id" and found.any_empty():
+                raise corrupt(self.file.where, "A clip_id is empty.")
+            self._texts[name] = found
+        return found
 
     def _row_starts(self) -> np.ndarray:
-        """Return where each series starts, (series + 1,), after checking that the row counts add up."""
-        sizes = self.row_size
-        if len(sizes) and (sizes.min() < 0 or sizes.max() > self.file.rows):
+        sizes, rows = self.row_size, self.file.rows
+        if len(sizes) and (sizes.min() < 0 or sizes.max() > rows):
             raise corrupt(self.file.where, "A row count is outside the segment.")
         if float(sizes.sum(dtype=np.float64)) > 2.0**62:  # the exact sum below must not wrap round
             raise corrupt(self.file.where, "The row counts are larger than the segment.")
         starts = np.zeros(len(sizes) + 1, np.int64)
         np.cumsum(sizes, out=starts[1:])
-        if starts[-1] != self.file.rows:
-            raise corrupt(self.file.where, f"The row counts give {starts[-1]} rows, not {self.file.rows}.")
+        if starts[-1] != rows:
+            raise corrupt(self.file.where, f"The row counts give {starts[-1]} rows, not {rows}.")
         if (self.status > FAILED).any() or sizes[self.status == FAILED].any():
             raise corrupt(self.file.where, "A status is unknown, or a failure has rows.")
         return starts
 
     def encoded_key(self, position: int) -> tuple[bytes, bytes]:
         """Return the key of a series as it is stored."""
-        clip, entity = self._clip_offsets, self._entity_offsets
-        return (
-            self._clips[clip[position] : clip[position + 1]],
-            self._entities[entity[position] : entity[position + 1]],
-        )
+        return self.texts("clip_id")[position], self.texts("entity_id")[position]
 
     def key(self, position: int) -> Key:
         """Return the key of a series."""
-        clip, entity = self.encoded_key(position)
-        return Key(clip.decode("utf-8"), entity.decode("utf-8") if entity else None)
+        return decode_key(*self.encoded_key(position))
 
     def reason(self, position: int) -> str:
         """Return why a failed series failed."""
-        if self._reasons is None:
-            self._reasons = self._texts("reason")
-        data, offsets = self._reasons
-        return data[offsets[position] : offsets[position + 1]].decode("utf-8")
+        return self.texts("reason")[position].decode("utf-8")
 
-    def read(self, position: int) -> Series:
-        """Return all rows of a series as read-only views of the mapped files.
+    def read(self, place: Place) -> Series:
+        """Return all rows of a series, read-only: views of the mapped files unless they are compressed.
 
         Raises:
             Corrupt: if they do not agree with the series' checksum; it is computed once for each series.
         """
-        series = self.rows(position)
-        if not self._proven[position]:
-            self._prove(position, series)
+        series = self.rows(place.start, place.stop)
+        if not self._proven[place.position]:
+            if crc32c(*series) != place.checksum:
+                raise corrupt(
+                    f"Series {tuple(place.key)} in {self.file.where[:1].lower()}{self.file.where[1:]}",
+                    "Its rows do not agree with their checksum.",
+                )
+            self._proven[place.position] = True
         return series
 
-    def rows(self, position: int) -> Series:
-        """Return all rows of a series, unproven."""
+    def rows(self, start: int, stop: int) -> Series:
+        """Return rows, unproven.
+
+        Raises:
+            Corrupt: if compressed ones cannot be read.
+        """
         values, times, valid = self._maps or self.map()
-        start, stop = self.starts[position], self.starts[position + 1]
+        if isinstance(values, EncodedRows):
+            return Series(self._decoded(values, start, stop), times[start:stop], valid[start:stop])
         return Series(values[start:stop], times[start:stop], valid[start:stop])
 
-    def map(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _decoded(self, encoded: EncodedRows, start: int, stop: int) -> np.ndarray:
+        from .codecs import decode
+
+        dim, dtype = self.file.dim, self.file.dtype
+        size = encoded.chunk_rows * dim * dtype.itemsize
+        first, last = start // encoded.chunk_rows, -(-stop // encoded.chunk_rows) if stop > start else 0
+        values = np.empty((stop - start, dim), dtype)
+        for chunk in range(first, last):
+            offset, length = encoded.entries[chunk].tolist()
+            data = encoded.data[offset : offset + length]
+            rows = decode(encoded.codec, data, size, dtype.itemsize, self.file.where).view(dtype).reshape(-1, dim)
+            begin = chunk * encoded.chunk_rows
+            low, high = max(start, begin), min(stop, begin + encoded.chunk_rows)
+            values[low - start : high - start] = rows[low - begin : high - begin]
+        values.flags.writeable = False
+        return values
+
+    def map(self) -> Maps:
         """Map the row files; they stay mapped until `unmap`, and as long as anyone holds a view."""
-        self._maps = (self.file.map_rows("values"), self.file.map_rows("times"), self.file.map_rows("valid"))
+        values, times, valid = (self.file.map_rows(name) for name in ("values", "times", "valid"))
+        if isinstance(times, EncodedRows) or isinstance(valid, EncodedRows):
+            raise corrupt(self.file.where, "Its times or flags are compressed.")
+        self._maps = values, times, valid
         return self._maps
 
     def unmap(self) -> None:
@@ -166,14 +222,3 @@ class Segment:
     def mapped(self) -> bool:
         """Whether the row files are mapped."""
         return self._maps is not None
-
-    def _prove(self, position: int, series: Series) -> None:
-        if self._crc is None:
-            self._crc = np.frombuffer(self.file.index("crc32c"), "<u4")
-        if crc32c(*series) != self._crc[position]:
-            key = self.key(position)
-            raise corrupt(
-                f"Series {tuple(key)} in {self.file.where[:1].lower()}{self.file.where[1:]}",
-                "Its rows do not agree with their checksum.",
-            )
-        self._proven[position] = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -136,22 +135,6 @@ def finite(values: np.ndarray) -> bool | np.ndarray:
         return bits < 0x7C00
     mask = np.isfinite(values)
     return True if bool(mask.all()) else mask
-
-
-def cut_series(series: Series, start_s: float | None, stop_s: float | None) -> Series:
-    """Return views of the rows with `start_s <= time < stop_s`; None leaves an end open.
-
-    Raises:
-        BadInput: if the range is reversed or NaN.
-    """
-    start = -math.inf if start_s is None else float(start_s)
-    stop = math.inf if stop_s is None else float(stop_s)
-    if not start <= stop:  # also if one is NaN
-        raise BadInput(
-            "A range of time was asked for.", f"It goes from {start_s} s to {stop_s} s.", "Give start_s <= stop_s."
-        )
-    first, last = series.times.searchsorted((start, stop))
-    return Series(series.values[first:last], series.times[first:last], series.valid[first:last])
 
 
 def copy_values(values: np.ndarray, out: np.ndarray) -> np.ndarray:

@@ -9,6 +9,8 @@ import numpy as np
 
 from .files import corrupt
 
+TEXTS_AT_ONCE = 2**16  # whose bytes are picked out in one step: each byte costs 16 while it is
+
 
 def pack_texts(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     """Return the texts one after the other, uint8, and their (n + 1) offsets, int64."""
@@ -17,17 +19,66 @@ def pack_texts(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     return np.frombuffer(b"".join(texts), np.uint8), offsets
 
 
-def check_texts(data: bytes, offsets: np.ndarray, where: str) -> None:
+class Texts:
+    """Texts that were packed, each cut out when it is asked for.
+
+    Args:
+        data: uint8, all texts one after the other.
+        offsets: (n + 1) int64.
+        where: what they are, for errors.
+
+    Raises:
+        Corrupt: if the offsets do not cut the bytes into valid UTF-8 texts.
+    """
+
+    __slots__ = ("_data", "_offsets", "data", "offsets")
+
+    def __init__(self, data: np.ndarray, offsets: np.ndarray, where: str) -> None:
+        check_texts(data, offsets, where)
+        self.data, self.offsets = data, offsets
+        self._data, self._offsets = data.data, offsets.data  # a memoryview cuts in a third of the time
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, i: int) -> bytes:
+        return bytes(self._data[self._offsets[i] : self._offsets[i + 1]])
+
+    def any_empty(self) -> bool:
+        """Return whether one of them has no bytes."""
+        return bool((self.offsets[1:] == self.offsets[:-1]).any())
+
+    def take(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return some of the texts, packed: their bytes and their offsets.
+
+        Args:
+            wanted: (m,) numbers of texts.
+        """
+        starts, sizes = self.offsets[wanted], np.diff(self.offsets)[wanted]
+        offsets = np.zeros(len(wanted) + 1, "<i8")
+        np.cumsum(sizes, out=offsets[1:])
+        data = np.empty(offsets[-1], np.uint8)
+        for first in range(0, len(wanted), TEXTS_AT_ONCE):
+            last = min(first + TEXTS_AT_ONCE, len(wanted))
+            low, high = offsets[first], offsets[last]
+            places = np.repeat(starts[first:last] - offsets[first:last], sizes[first:last])
+            data[low:high] = self.data[places + np.arange(low, high)]
+        return data, offsets
+
+
+def check_texts(data: bytes | np.ndarray, offsets: np.ndarray, where: str) -> None:
     """Check that offsets cut a byte string into valid UTF-8 texts.
 
     Raises:
         Corrupt: naming `where`, if they do not.
     """
-    bytes_ = np.frombuffer(data, np.uint8)
     if offsets[0] != 0 or offsets[-1] != len(data) or (offsets[1:] < offsets[:-1]).any():
         raise corrupt(where, "Its offsets do not rise from 0 to the length of the text.")
+    bytes_ = np.frombuffer(data, np.uint8)
+    if not len(bytes_) or int(bytes_.max()) < 0x80:
+        return  # ASCII, as most are: every offset is between two characters
     try:
-        data.decode("utf-8")
+        str(bytes_.data, "utf-8")
     except UnicodeDecodeError as error:
         raise corrupt(where, f"Its text is not UTF-8: {error.reason}.") from error
     inner = offsets[(offsets > 0) & (offsets < len(data))]

@@ -17,10 +17,10 @@ from .errors import Corrupt, CuebankError
 from .feature_store import FeatureStore
 from .files import crc32c
 from .keys import hash_key
+from .merged import check_merged
 from .recipe import FeatureSpec
 from .segments import FAILED, Segment
 from .series import finite
-from .texts import check_texts
 from .writing_area import area_of
 
 Found = tuple[str | None, str | None, str]  # clip_id, entity_id, what is wrong
@@ -67,6 +67,9 @@ def verify(store_path: str | os.PathLike[str]) -> dict[str, Any]:
         for segment in store._container.segments(name):
             for found in _check_segment(store, spec, segment):
                 add(name, found)
+        for index in store._container.indexes(name):
+            for text in check_merged(store._container, spec, index):
+                add(name, (None, None, text))
     return {"ok": not problems, "series": series, "problems": problems, "notes": _notes(store.path)}
 
 
@@ -83,13 +86,13 @@ def _check_segment(store: FeatureStore, spec: FeatureSpec, name: str) -> Iterato
         if store._container.has_segment(spec.name, name):  # else it was removed while we looked
             yield None, None, said(error)
         return
-    for text in file.check():
-        yield None, None, text
     try:
+        for text in file.check():
+            yield None, None, text
         segment = Segment(file)
-        offsets = np.frombuffer(file.index("reason_offsets"), "<i8")
-        check_texts(file.index("reason"), offsets, f"{file.where}, array `reason`")
-        checksums = np.frombuffer(file.index("crc32c"), "<u4")
+        for texts in ("clip_id", "entity_id", "reason"):
+            segment.texts(texts)
+        starts, checksums, _ = segment.starts, segment.checksums, segment.key_hash
     except (Corrupt, OSError) as error:
         yield None, None, said(error)
         return
@@ -100,7 +103,8 @@ def _check_segment(store: FeatureStore, spec: FeatureSpec, name: str) -> Iterato
         yield None, None, said(error)
         return
     for position in np.flatnonzero(segment.status != FAILED).tolist():
-        problem = _row_problem(segment, position, int(checksums[position]))
+        start, stop = starts[position : position + 2].tolist()
+        problem = _row_problem(segment, start, stop, int(checksums[position]))
         if problem:
             yield *segment.key(position), f"{problem} It is in segment `{name}`."
 
@@ -117,9 +121,12 @@ def _check_keys(segment: Segment) -> Iterator[Found]:
         seen.add(key)
 
 
-def _row_problem(segment: Segment, position: int, checksum: int) -> str | None:
+def _row_problem(segment: Segment, start: int, stop: int, checksum: int) -> str | None:
     """Return what is wrong with the rows of a series."""
-    values, times, valid = segment.rows(position)
+    try:
+        values, times, valid = segment.rows(start, stop)
+    except Corrupt as error:
+        return error.found
     if crc32c(values, times, valid) != checksum:
         return "Its rows do not agree with their checksum."
     if not np.isfinite(times).all() or (times[1:] < times[:-1]).any():

@@ -107,6 +107,17 @@ class StoreWriter:
                 self._failed = error
                 raise
 
+    @property
+    def at_work(self) -> bool:
+        """Whether something was written, or was about to be, by this process."""
+        return self._area is not None and self._area.mine
+
+    def forget(self, feature_set: str) -> None:
+        """Drop what is pending of a feature set."""
+        with self._lock:
+            for segment in self._pending.pop(feature_set, (None, []))[1]:
+                segment.writer.discard()
+
     def close(self) -> None:
         """Drop what is pending and leave the writing area."""
         with self._lock:

@@ -12,11 +12,13 @@ import os
 import re
 import secrets
 import shutil
+import time
 import weakref
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import BadInput
+from .errors import BadInput, Conflict
 
 _WRITER = re.compile(r"[0-9a-f]{16}")  # anything else in the area is not ours to remove
 
@@ -75,6 +77,31 @@ class WritingArea:
         folder = self._folder / f"{self._made:06d}"
         folder.mkdir()
         return folder
+
+    @contextmanager
+    def alone(self, wait_s: float) -> Iterator[None]:
+        """Let no other process compact or drop meanwhile; reading and writing are not hindered.
+
+        Args:
+            wait_s: how long to wait for another one.
+
+        Raises:
+            Conflict: if another one is at it for longer.
+        """
+        fd = os.open(self._area, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            until = time.monotonic() + wait_s
+            while not _try_lock(fd):
+                if time.monotonic() >= until:
+                    raise Conflict(
+                        f"The store beside {self._area} was to be compacted, or something dropped from it.",
+                        "Another process is doing that right now.",
+                        "Try again when it has finished.",
+                    )
+                time.sleep(0.02)
+            yield
+        finally:
+            os.close(fd)
 
     def close(self) -> None:
         """Remove what is left of this writer, and the area if it is empty then."""

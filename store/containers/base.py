@@ -1,14 +1,15 @@
-"""What a container must do for the store: keep groups, segments and clips tables, each complete or not there at all.
+"""What a container must do for the store: keep immutable *bundles* of arrays, each complete or not there at all.
 
-The store decides what is written and which series wins; a container decides how the bytes lie. All methods that read
-raise Corrupt, naming what they read, when the bytes are not what a store can hold.
+A bundle is a segment, a merged index or a version of the clips table. The store decides what is written, which series
+wins and what may be removed; a container decides how the bytes lie. All methods that read raise Corrupt, naming what
+they read, when the bytes are not what a store can hold.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -17,22 +18,46 @@ if TYPE_CHECKING:
     from ..recipe import FeatureSpec
 
 
-class SegmentFile(Protocol):
-    """A committed segment."""
+class EncodedRows(NamedTuple):
+    """Compressed rows: chunk i holds `chunk_rows` rows (the last one perhaps padded with zeros).
 
-    where: str  # the segment in words, for errors
+    `data` (bytes,) uint8 maps the file; `entries` (chunks, 2) uint64 are offset and length of each chunk in it, checked
+    to lie inside.
+    """
+
+    data: np.ndarray
+    entries: np.ndarray
+    chunk_rows: int
+    codec: str
+
+
+class IndexFile(Protocol):
+    """A committed bundle of index arrays: a merged index, or what a segment has beside its rows."""
+
+    where: str  # the bundle in words, for errors
     name: str
-    series: int
-    rows: int
+    attributes: Mapping[str, Any]  # its own (`attributes.cuebank` in Zarr), proven by the checksum in its name
 
-    def index(self, name: str) -> bytes:
-        """Return the bytes of an index array, proven by its checksum."""
-
-    def map_rows(self, name: str) -> np.ndarray:
-        """Return `values` (rows, D), `times` (rows,) or `valid` (rows,) as a read-only view of the mapped file."""
+    def array(self, name: str) -> np.ndarray:
+        """Return an index array (n,), read-only, proven by its checksum; memory-mapped if it is large."""
 
     def check(self) -> Iterator[str]:
-        """Yield what is wrong with all bytes that neither `index` nor the checksums of the series prove."""
+        """Yield what is wrong with all bytes that neither `array` nor the checksums of the series prove."""
+
+
+class SegmentFile(IndexFile, Protocol):
+    """A committed segment."""
+
+    series: int
+    rows: int
+    fingerprint: str
+    replaces: Sequence[str]  # names of the segments in place of which it stands
+
+    def map_rows(self, name: str) -> np.ndarray | EncodedRows:
+        """Return `values` (rows, D), `times` (rows,) or `valid` (rows,) as a read-only view of the mapped file.
+
+        Only `values` may be compressed.
+        """
 
 
 class SegmentWriter(Protocol):
@@ -52,7 +77,11 @@ class SegmentWriter(Protocol):
         """Cut the segment to `rows`, add the index arrays, return when all is on the disk. May be called again."""
 
     def publish(self) -> str:
-        """Make the finished segment visible as the newest one, durably; return its name. May be called again."""
+        """Make the finished segment visible, durably; return its name. May be called again.
+
+        Its generation is one more than any that is visible, unless it replaces others: then it takes generation and
+        random part of the first of `attributes["replaces"]`, so that it ranks where that one ranked.
+        """
 
     def discard(self) -> None:
         """Close what is open; the files are removed with the writing area."""
@@ -70,6 +99,12 @@ class Container(Protocol):
     def create(self) -> None:
         """Make an empty store at the path, unless another process has just done so."""
 
+    def prepare_to_write(self) -> None:
+        """Called once before the first write of a process, when the store exists."""
+
+    def lock_folder(self) -> Path | None:
+        """Return the folder on which readers hold a shared lock; None if nothing a reader has open can be removed."""
+
     def feature_sets(self) -> list[str]:
         """Return the names of all feature sets, sorted."""
 
@@ -83,7 +118,10 @@ class Container(Protocol):
         """Return the description of a feature set."""
 
     def segments(self, name: str) -> list[str]:
-        """Return the names of the committed segments of a feature set, from the oldest to the newest."""
+        """Return the names of all segments of a feature set that lie there, in order of rank, replaced ones too.
+
+        The listing is stable: what was visible before the call is in it.
+        """
 
     def has_segment(self, name: str, segment: str) -> bool:
         """Return whether a segment is there (another process may have removed it)."""
@@ -93,6 +131,32 @@ class Container(Protocol):
 
     def new_segment(self, spec: FeatureSpec) -> SegmentWriter:
         """Begin a segment in the writing area."""
+
+    def indexes(self, name: str) -> list[str]:
+        """Return the names of the merged indexes of a feature set, from the oldest to the newest."""
+
+    def open_index(self, spec: FeatureSpec, index: str) -> IndexFile:
+        """Open a merged index."""
+
+    def write_index(
+        self, spec: FeatureSpec, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
+    ) -> str:
+        """Write a merged index, durably, as the newest one; return its name."""
+
+    def remove(self, name: str, segments: Sequence[str], indexes: Sequence[str]) -> int:
+        """Take segments and merged indexes of a feature set out of sight, then give their bytes back; return those.
+
+        The caller holds the exclusive lock, and has made sure that nothing needs them.
+        """
+
+    def remove_feature_set(self, name: str) -> int:
+        """Take a feature set out of sight in one step, then give its bytes back; return those. Locked as `remove`."""
+
+    def settled(self) -> None:
+        """Called after commits, compaction and removal: brings what is derived up to date."""
+
+    def fold(self) -> bool:
+        """Under the exclusive lock: bring the store into its most self-contained form; return whether that changed."""
 
     def size(self, name: str) -> int:
         """Return the bytes that a feature set takes on the disk."""
@@ -107,4 +171,4 @@ class Container(Protocol):
         """Return a version of the clips table."""
 
     def check(self) -> Iterator[tuple[str | None, str]]:
-        """Yield (feature set or None, what is wrong) of everything but the segments; raises nothing but OSError."""
+        """Yield (feature set or None, what is wrong) of everything but segments and indexes; raises nothing but OSError."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +32,10 @@ from ..recipe import FeatureSpec
 from ..writing_area import WritingArea
 from . import zarr_clips
 from . import zarr_metadata as metadata
+from .names import next_stem
+from .zarr_bundle import IndexFolder, bundle_names, write_bundle
 from .zarr_check import differences, strange_names
-from .zarr_segment import SegmentFolder, segment_names
+from .zarr_segment import SegmentFolder
 from .zarr_segment_writer import SegmentFolderWriter
 
 if TYPE_CHECKING:
@@ -50,10 +52,9 @@ class ZarrContainer:
         area: gives the writing area when something is to be written.
     """
 
-    format = metadata.FORMAT
-
     def __init__(self, path: Path, area: Callable[[], WritingArea]) -> None:
         self.path = path
+        self.format = metadata.FORMAT
         self._area = area
 
     def exists(self) -> bool:
@@ -84,21 +85,29 @@ class ZarrContainer:
         own = attributes.get("cuebank") if isinstance(attributes, dict) else None
         if not isinstance(own, dict) or own.get("kind") != "store":
             raise BadInput(f"{where} was opened.", "It is Zarr, but not a cuebank store.", "Give another path.")
-        if own.get("format") != metadata.FORMAT:
+        if own.get("format") not in metadata.READABLE:
             raise BadInput(
                 f"{where} was opened.",
-                f"Its format is {str(own.get('format'))[:20]}; this cuebank knows {metadata.FORMAT}.",
+                f"Its format is {str(own.get('format'))[:20]}; this cuebank knows {metadata.READABLE}.",
                 "Install the cuebank that wrote it, or a newer one.",
             )
+        self.format = own["format"]
         return True
 
     def create(self) -> None:
         """Make an empty store at the path, unless another process has just done so."""
         folder = self._area().new_folder()
-        write_file(folder / "zarr.json", render_json(metadata.STORE_GROUP))
+        write_file(folder / "zarr.json", render_json(metadata.plain_group("store")))
         (folder / "clips").mkdir()
-        write_file(folder / "clips" / "zarr.json", render_json(metadata.CLIPS_GROUP))
+        write_file(folder / "clips" / "zarr.json", render_json(metadata.plain_group("clips")))
         self._publish(folder, self.path)
+
+    def prepare_to_write(self) -> None:
+        """Nothing is to be prepared: a folder is always ready."""
+
+    def lock_folder(self) -> Path:
+        """Return the folder on which readers hold a shared lock: that of the store."""
+        return self.path
 
     def feature_sets(self) -> list[str]:
         """Return the names of all feature sets, sorted."""
@@ -125,7 +134,7 @@ class ZarrContainer:
         folder = self._area().new_folder()
         write_file(folder / "zarr.json", render_json(metadata.group(feature_set_attributes(spec))))
         (folder / "segments").mkdir()
-        write_file(folder / "segments" / "zarr.json", render_json(metadata.SEGMENTS_GROUP))
+        write_file(folder / "segments" / "zarr.json", render_json(metadata.plain_group("segments")))
         return self._publish(folder, self.path / quote_name(spec.name))
 
     def spec(self, name: str) -> FeatureSpec:
@@ -139,12 +148,12 @@ class ZarrContainer:
         return parse_feature_set(name, parse_json(data, where), where)
 
     def segments(self, name: str) -> list[str]:
-        """Return the names of the committed segments of a feature set, from the oldest to the newest."""
-        return segment_names(self._segments_folder(name))
+        """Return the names of all segments of a feature set, in order of rank, replaced ones too."""
+        return bundle_names(self._folder(name, "segments"))
 
     def has_segment(self, name: str, segment: str) -> bool:
         """Return whether a segment is there (another process may have removed it)."""
-        return (self._segments_folder(name) / segment).is_dir()
+        return (self._folder(name, "segments") / segment).is_dir()
 
     def open_segment(self, spec: FeatureSpec, segment: str) -> SegmentFolder:
         """Open a committed segment.
@@ -152,21 +161,71 @@ class ZarrContainer:
         Raises:
             Corrupt: if its metadata are damaged.
         """
-        folder = self._segments_folder(spec.name) / segment
+        folder = f"{self._folder(spec.name, 'segments')}/{segment}"
         where = f"Segment `{segment}` of feature set `{spec.name}`"
         return SegmentFolder(folder, spec.dim, np.dtype(spec.dtype), spec.fingerprint, where)
 
     def new_segment(self, spec: FeatureSpec) -> SegmentFolderWriter:
         """Begin a segment in the writing area."""
-        target = self._segments_folder(spec.name)
-        return SegmentFolderWriter(self._area().new_folder(), target, spec.dim, np.dtype(spec.dtype))
+        target = self._folder(spec.name, "segments")
+        return SegmentFolderWriter(self._area().new_folder(), target, spec.dim, np.dtype(spec.dtype), spec.codec)
+
+    def indexes(self, name: str) -> list[str]:
+        """Return the names of the merged indexes of a feature set, from the oldest to the newest."""
+        return bundle_names(self._folder(name, "index"))
+
+    def open_index(self, spec: FeatureSpec, index: str) -> IndexFolder:
+        """Open a merged index.
+
+        Raises:
+            Corrupt: if its metadata are damaged.
+        """
+        where = f"Merged index `{index}` of feature set `{spec.name}`"
+        return IndexFolder(f"{self._folder(spec.name, 'index')}/{index}", "index", where)
+
+    def write_index(self, spec: FeatureSpec, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> str:
+        """Write a merged index, durably, as the newest one; return its name."""
+        target = self._folder(spec.name, "index")
+        if not target.is_dir():
+            group = self._area().new_folder()
+            write_file(group / "zarr.json", render_json(metadata.plain_group("index")))
+            self._publish(group, target)
+        folder = self._area().new_folder()
+        data = write_bundle(folder, {**attributes, "kind": "index"}, arrays, {})
+        name = f"{next_stem(bundle_names(target))}{crc32c(data):08x}"
+        self._publish(folder, target / name)
+        return name
+
+    def remove(self, name: str, segments: Sequence[str], indexes: Sequence[str]) -> int:
+        """Take segments and merged indexes out of sight, then give their bytes back; return those."""
+        trash = self._area().new_folder()
+        for folder, names in (("index", indexes), ("segments", segments)):
+            for one in names:
+                (self._folder(name, folder) / one).rename(trash / f"{folder}.{one}")
+            if names:
+                sync(self._folder(name, folder))
+        return _empty(trash)
+
+    def remove_feature_set(self, name: str) -> int:
+        """Take a feature set out of sight in one step, then give its bytes back; return those."""
+        trash = self._area().new_folder()
+        (self.path / quote_name(name)).rename(trash / "feature-set")
+        sync(self.path)
+        return _empty(trash)
+
+    def settled(self) -> None:
+        """Nothing is derived: the folders are all there is."""
+
+    def fold(self) -> bool:
+        """A folder is self-contained as it is."""
+        return False
 
     def size(self, name: str) -> int:
         """Return the bytes that a feature set takes on the disk."""
         return folder_bytes(self.path / quote_name(name))
 
-    def _segments_folder(self, name: str) -> Path:
-        return self.path / quote_name(name) / "segments"
+    def _folder(self, name: str, part: str) -> Path:
+        return self.path / quote_name(name) / part
 
     def clips_versions(self) -> list[str]:
         """Return all versions of the clips table, from the oldest to the newest."""
@@ -193,8 +252,8 @@ class ZarrContainer:
 
     def check(self) -> Iterator[tuple[str | None, str]]:
         """Yield (feature set or None, what is wrong) of everything but the segments."""
-        for path, document in ((self.path, metadata.STORE_GROUP), (self.path / "clips", metadata.CLIPS_GROUP)):
-            for text in self._check_group(path, document):
+        for path, kind in ((self.path, "store"), (self.path / "clips", "clips")):
+            for text in _check_group(path, kind):
                 yield None, text
         names = {quote_name(name) for name in self.feature_sets()}
         for text in strange_names(self.path, names | set(RESERVED_FOLDERS)):
@@ -208,23 +267,21 @@ class ZarrContainer:
             for text in self._check_feature_set(name):
                 yield name, text
 
-    def _check_group(self, folder: Path, document: dict[str, Any]) -> Iterator[str]:
-        if folder.is_symlink():
-            yield f"`{folder.name}` is a link."
-        else:
-            yield from differences(folder / "zarr.json", render_json(document), f"`{folder.name}`")
-
     def _check_feature_set(self, name: str) -> Iterator[str]:
-        folder = self._segments_folder(name)
+        folder = self.path / quote_name(name)
         try:
-            own = render_json(metadata.group(feature_set_attributes(self.spec(name))))
+            document = parse_json(read_bytes(folder / "zarr.json", f"Feature set `{name}`"), f"Feature set `{name}`")
+            spec = parse_feature_set(name, document, f"Feature set `{name}`")
+            own = feature_set_attributes(spec, document["attributes"]["cuebank"]["format"])
         except CuebankError as error:
             yield f"{error.asked} {error.found}"
             return
-        yield from differences(folder.parent / "zarr.json", own, f"feature set `{name}`")
-        yield from self._check_group(folder, metadata.SEGMENTS_GROUP)
-        yield from strange_names(folder.parent, {"zarr.json", "segments"})
-        yield from strange_names(folder, {"zarr.json", *self.segments(name)})
+        yield from differences(folder / "zarr.json", render_json(metadata.group(own)), f"feature set `{name}`")
+        parts = ["segments", *(["index"] if (folder / "index").exists() else [])]
+        yield from strange_names(folder, {"zarr.json", *parts})
+        for part in parts:
+            yield from _check_group(folder / part, part)
+            yield from strange_names(folder / part, {"zarr.json", *bundle_names(folder / part)})
 
     def _publish(self, folder: Path, target: Path) -> bool:
         """Sync a finished folder and rename it to its place; return False if the name is taken."""
@@ -241,11 +298,29 @@ class ZarrContainer:
         return True
 
 
-def feature_set_attributes(spec: FeatureSpec) -> dict[str, Any]:
+def _check_group(folder: Path, kind: str) -> Iterator[str]:
+    """Yield what is wrong with a group that says only what it is."""
+    if folder.is_symlink():
+        yield f"`{folder.name}` is a link."
+        return
+    found = [list(differences(folder / "zarr.json", render_json(metadata.plain_group(kind, version)), f"`{folder.name}`"))
+             for version in metadata.READABLE]
+    if all(found):
+        yield from found[-1]
+
+
+def _empty(trash: Path) -> int:
+    """Remove a folder of the writing area; return how many bytes were in it."""
+    size = folder_bytes(trash)
+    shutil.rmtree(trash)
+    return size
+
+
+def feature_set_attributes(spec: FeatureSpec, version: int = metadata.FORMAT) -> dict[str, Any]:
     """Return the attributes of a feature set's group; the checksum covers what the fingerprint does not."""
     described = spec.to_json()
     return {
-        "format": metadata.FORMAT,
+        "format": version,
         "kind": "feature-set",
         "spec": described,
         "crc32c": crc32c(render_json(described)),
@@ -261,8 +336,8 @@ def parse_feature_set(name: str, document: dict[str, Any], where: str) -> Featur
     try:
         own = document["attributes"]["cuebank"]
         described = own["spec"]
-        if own["kind"] != "feature-set" or own["format"] != metadata.FORMAT:
-            raise corrupt(where, "Its zarr.json is not that of a feature set of format 1.")
+        if own["kind"] != "feature-set" or own["format"] not in metadata.READABLE:
+            raise corrupt(where, "It is not described as a feature set of a known format.")
         if own["crc32c"] != crc32c(render_json(described)):
             raise corrupt(where, "Its description does not agree with its checksum.")
         spec = FeatureSpec.from_json(described)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..clips_table import COLUMNS, Clip, ClipsTable
-from ..errors import CuebankError
+from ..errors import BadInput, CuebankError
 from ..files import corrupt, parse_json, read_bytes, real_folders, render_json, write_file
 from ..texts import check_texts, pack_texts
 from . import zarr_metadata as metadata
@@ -26,7 +26,12 @@ _NUMBERS = {"number": np.dtype("<f8"), "integer": np.dtype("<i8")}
 
 def versions(folder: Path) -> list[str]:
     """Return the names of all versions in a folder, from the oldest to the newest."""
-    matches = [_VERSION.fullmatch(name) for name in real_folders(folder)]
+    return by_age(real_folders(folder))
+
+
+def by_age(names: Iterable[str]) -> list[str]:
+    """Return those of some names that versions can have, from the oldest to the newest."""
+    matches = [_VERSION.fullmatch(name) for name in names]
     return [match[0] for match in sorted((m for m in matches if m), key=lambda m: (int(m[1]), m[0]))]
 
 
@@ -57,6 +62,11 @@ def content_digest(files: dict[str, bytes]) -> str:
 
 def version_files(table: ClipsTable) -> dict[str, bytes]:
     """Return all files of a version: path inside its folder -> content."""
+    return files_of(*version_arrays(table))
+
+
+def version_arrays(table: ClipsTable) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return the attributes of a version, and its arrays by their names."""
     whole = all(isinstance(clip.fold, int) for clip in table if clip.fold is not None)
     kinds = (
         dict.fromkeys(COLUMNS, "text") | {"start": "number", "end": "number"} | ({"fold": "integer"} if whole else {})
@@ -69,32 +79,46 @@ def version_files(table: ClipsTable) -> dict[str, bytes]:
     columns += [
         ("label", name, kind, [clip.labels.get(name) for clip in table]) for name, kind in table.label_columns.items()
     ]
-    arrays: dict[str, tuple[np.ndarray, str]] = {}
+    arrays: dict[str, np.ndarray] = {}
     listed = []
     for i, (role, name, kind, values) in enumerate(columns):
         listed.append({"array": f"column_{i}", "name": name, "role": role, "kind": kind})
         arrays |= _column_arrays(f"column_{i}", kind, values)
-    members = {name: metadata.array(data.shape, data.dtype, (dimension,)) for name, (data, dimension) in arrays.items()}
-    own = {"format": metadata.FORMAT, "kind": "clips-version", "clips": len(table), "columns": listed}
-    files = {"zarr.json": render_json(metadata.group(own, members))}
-    for name, (data, _) in arrays.items():
+    return {"format": metadata.FORMAT, "kind": "clips-version", "clips": len(table), "columns": listed}, arrays
+
+
+def files_of(own: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
+    """Return all files of a version: path inside its folder -> content.
+
+    Their digest names a version in every container, so that a table has the same name wherever it lies.
+    """
+    texts = {column["array"] for column in own["columns"] if column["kind"] == "text"}
+    members = {
+        name: metadata.array(data.shape, data.dtype, (_dimension(name, texts),)) for name, data in arrays.items()
+    }
+    files = {"zarr.json": render_json(metadata.group(dict(own), members))}
+    for name, data in arrays.items():
         files[f"{name}/zarr.json"] = render_json(members[name])
         if data.size:
             files[f"{name}/0"] = data.tobytes()
     return files
 
 
-def _column_arrays(name: str, kind: str, values: Sequence[Any]) -> dict[str, tuple[np.ndarray, str]]:
-    """Return array name -> (array, dimension). `_present` tells what is missing from what is zero or empty."""
-    arrays: dict[str, tuple[np.ndarray, str]] = {
-        f"{name}_present": (np.array([value is not None for value in values], bool), "clip")
-    }
+def _dimension(name: str, texts: set[str]) -> str:
+    """Return the name of the dimension of an array; `texts` are the columns that are texts."""
+    if name in texts:
+        return f"{name}_byte"
+    return f"{name.removesuffix('_offsets')}_bound" if name.endswith("_offsets") else "clip"
+
+
+def _column_arrays(name: str, kind: str, values: Sequence[Any]) -> dict[str, np.ndarray]:
+    """Return the arrays of a column. `_present` tells what is missing from what is zero or empty."""
+    arrays = {f"{name}_present": np.array([value is not None for value in values], bool)}
     if kind == "text":
         texts = ["" if value is None else str(value) for value in values]
-        data, offsets = pack_texts([text.encode("utf-8") for text in texts])
-        arrays |= {name: (data, f"{name}_byte"), f"{name}_offsets": (offsets, f"{name}_bound")}
+        arrays[name], arrays[f"{name}_offsets"] = pack_texts([text.encode("utf-8") for text in texts])
     else:
-        arrays[name] = (np.array([value or 0 for value in values], _NUMBERS[kind]), "clip")
+        arrays[name] = np.array([value or 0 for value in values], _NUMBERS[kind])
     return arrays
 
 
@@ -108,8 +132,28 @@ def read(folder: Path, where: str) -> ClipsTable:
     if content_digest(files) != folder.name.split("-")[1]:
         raise corrupt(where, "Its content does not agree with the checksum in its name.")
     try:
-        return _table(files, where)
+        own = parse_json(files["zarr.json"], where)["attributes"]["cuebank"]
+    except (KeyError, TypeError) as error:
+        raise corrupt(where, f"It is not a clips table: {error}.") from error
+    return table_of(own, lambda name: files.get(f"{name}/0", b""), where)
+
+
+def table_of(own: Any, content: Callable[[str], bytes], where: str) -> ClipsTable:
+    """Return the clips table of a version.
+
+    Args:
+        own: its attributes.
+        content: returns the bytes of an array by its name.
+        where: the version in words, for errors.
+
+    Raises:
+        Corrupt: if this is no clips table.
+    """
+    try:
+        return _table(own, content, where)
     except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+        if isinstance(error, CuebankError) and not isinstance(error, BadInput):
+            raise
         raise corrupt(where, f"It is not a clips table: {error}.") from error
 
 
@@ -135,8 +179,7 @@ def read_files(folder: Path, where: str) -> dict[str, bytes]:
     return files
 
 
-def _table(files: dict[str, bytes], where: str) -> ClipsTable:
-    own = parse_json(files["zarr.json"], where)["attributes"]["cuebank"]
+def _table(own: Any, content: Callable[[str], bytes], where: str) -> ClipsTable:
     count, listed = own["clips"], own["columns"]
     if type(count) is not int or not 0 <= count <= MAX_CLIPS or own["kind"] != "clips-version":
         raise corrupt(where, "It does not say how many clips it has.")
@@ -144,7 +187,7 @@ def _table(files: dict[str, bytes], where: str) -> ClipsTable:
     labels: dict[str, list[Any]] = {}
     kinds: dict[str, str] = {}
     for column in listed:
-        values = _column(files, column["array"], column["kind"], count, where)
+        values = _column(content, column["array"], column["kind"], count, where)
         if column["role"] == "label":
             labels[column["name"]], kinds[column["name"]] = values, column["kind"]
         elif column["name"] in COLUMNS:
@@ -162,16 +205,16 @@ def _table(files: dict[str, bytes], where: str) -> ClipsTable:
     )
 
 
-def _column(files: dict[str, bytes], array: str, kind: str, count: int, where: str) -> list[Any]:
+def _column(content: Callable[[str], bytes], array: str, kind: str, count: int, where: str) -> list[Any]:
     """Return the values of a column, None where there is none."""
-    present = np.frombuffer(files.get(f"{array}_present/0", b""), bool)
+    present = np.frombuffer(content(f"{array}_present"), bool)
     values: list[Any]
     if kind == "text":
-        data, offsets = files.get(f"{array}/0", b""), np.frombuffer(files[f"{array}_offsets/0"], "<i8")
+        data, offsets = content(array), np.frombuffer(content(f"{array}_offsets"), "<i8")
         check_texts(data, offsets, where)
         values = [data[a:b].decode("utf-8") for a, b in pairwise(offsets)]
     else:
-        values = np.frombuffer(files.get(f"{array}/0", b""), _NUMBERS[kind]).tolist()
+        values = np.frombuffer(content(array), _NUMBERS[kind]).tolist()
     if not len(values) == len(present) == count:
         raise corrupt(where, f"A column has {len(values)} values, not {count}.")
     return [value if there else None for value, there in zip(values, present.tolist(), strict=True)]

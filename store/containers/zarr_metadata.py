@@ -10,15 +10,26 @@ from typing import Any
 
 import numpy as np
 
+from ..codecs import zarr_codec
 from ..files import crc32c
 
-FORMAT = 1
+FORMAT = 2  # what is written
+READABLE = (1, 2)
 TARGET_CHUNK_BYTES = 2**20  # of the inner chunks of row arrays; what a remote reader fetches at once
 
 ROW_ARRAYS = ("values", "times", "valid")
 SERIES_ARRAYS = {"row_size": "int64", "crc32c": "uint32", "status": "uint8", "key_hash": "uint64"}
 TEXT_ARRAYS = ("clip_id", "entity_id", "reason")
 INDEX_ARRAYS = (*SERIES_ARRAYS, *(name + suffix for name in TEXT_ARRAYS for suffix in ("", "_offsets")))
+# Of a merged index. `segment` is a number in its list of segments, `position` and `row_start` are places in that one.
+MERGED_ARRAYS = {
+    **SERIES_ARRAYS,
+    "segment": "uint32",
+    "position": "uint32",
+    "row_start": "int64",
+    **dict.fromkeys(("clip_id", "entity_id"), "uint8"),
+    **dict.fromkeys(("clip_id_offsets", "entity_id_offsets"), "int64"),
+}
 
 
 def group(attributes: dict[str, Any], members: dict[str, dict[str, Any]] | None = None) -> dict[str, Any]:
@@ -29,9 +40,9 @@ def group(attributes: dict[str, Any], members: dict[str, dict[str, Any]] | None 
     return document
 
 
-STORE_GROUP = group({"format": FORMAT, "kind": "store"})
-CLIPS_GROUP = group({"format": FORMAT, "kind": "clips"})
-SEGMENTS_GROUP = group({"format": FORMAT, "kind": "segments"})
+def plain_group(kind: str, format_: int = FORMAT) -> dict[str, Any]:
+    """Return the metadata of a group that says only what it is: `store`, `clips`, `segments` or `index`."""
+    return group({"format": format_, "kind": kind})
 
 
 def chunk_rows(rows: int, row_bytes: int) -> int:
@@ -46,6 +57,7 @@ def array(
     dimensions: tuple[str, ...],
     inner_rows: int | None = None,
     attributes: dict[str, Any] | None = None,
+    codec: str = "none",
 ) -> dict[str, Any]:
     """Return an array's metadata.
 
@@ -55,6 +67,7 @@ def array(
         dimensions: one name for each dimension.
         inner_rows: rows of each inner chunk of one shard that holds the whole array; None for one plain chunk.
         attributes: the array's own attributes.
+        codec: of the inner chunks.
     """
     raw: dict[str, Any] = {"name": "bytes"}
     if dtype.itemsize > 1:
@@ -65,7 +78,7 @@ def array(
         chunk[0] = max(1, -(-shape[0] // inner_rows)) * inner_rows
         sharding = {
             "chunk_shape": [inner_rows, *chunk[1:]],
-            "codecs": [raw],
+            "codecs": [raw] if codec == "none" else [raw, zarr_codec(codec, dtype.itemsize)],
             "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
             "index_location": "end",
         }
@@ -86,31 +99,36 @@ def array(
     }
 
 
-def row_array(name: str, rows: int, dim: int, dtype: np.dtype[Any], inner_rows: int | None = None) -> dict[str, Any]:
+def row_array(
+    name: str, rows: int, dim: int, dtype: np.dtype[Any], inner_rows: int | None = None, codec: str = "none"
+) -> dict[str, Any]:
     """Return the metadata of `values`, `times` or `valid`; `inner_rows` as chosen by `chunk_rows` unless given."""
     attributes = {"units": "s"} if name == "times" else None
     if name == "values":
         inner_rows = inner_rows or chunk_rows(rows, dim * dtype.itemsize)
-        return array((rows, dim), dtype, ("row", "dim"), inner_rows, attributes)
+        return array((rows, dim), dtype, ("row", "dim"), inner_rows, attributes, codec)
     return array((rows,), dtype, ("row",), inner_rows or chunk_rows(rows, dtype.itemsize), attributes)
 
 
 def index_array(name: str, size: int) -> dict[str, Any]:
-    """Return the metadata of one of `INDEX_ARRAYS` with `size` elements."""
-    dtype = index_dtype(name)
-    if name in SERIES_ARRAYS:
-        dimension = "series"
-    else:
+    """Return the metadata of one of `INDEX_ARRAYS` or `MERGED_ARRAYS` with `size` elements."""
+    dtype, dimension = index_dtype(name), "series"
+    if name.removesuffix("_offsets") in TEXT_ARRAYS:
         dimension = name.removesuffix("_offsets") + ("_bound" if name.endswith("_offsets") else "_byte")
     attributes = {"sample_dimension": "row"} if name == "row_size" else None
     return array((size,), dtype, (dimension,), attributes=attributes)
 
 
 def index_dtype(name: str) -> np.dtype[Any]:
-    """Return the type of one of `INDEX_ARRAYS`."""
-    if name in SERIES_ARRAYS:
-        return np.dtype(SERIES_ARRAYS[name])
-    return np.dtype("int64" if name.endswith("_offsets") else "uint8")
+    """Return the type of one of `INDEX_ARRAYS` or `MERGED_ARRAYS`."""
+    return np.dtype(MERGED_ARRAYS.get(name) or ("int64" if name.endswith("_offsets") else "uint8"))
+
+
+def index_size(name: str, series: int) -> int | None:
+    """Return how many elements an index array has in a bundle of so many series; None for the bytes of texts."""
+    if name in TEXT_ARRAYS:
+        return None
+    return series + name.endswith("_offsets")
 
 
 def row_dtype(name: str, values_dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import os
-import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..files import crc32c, create_file, render_json, sync, sync_tree, write_all, write_file
+from ..codecs import encode
+from ..files import crc32c, create_file, sync, sync_tree, write_all
 from . import zarr_metadata as metadata
-from .zarr_segment import generation, segment_names
+from .names import next_stem
+from .zarr_bundle import bundle_names, write_bundle
+
+_RAW = "values.raw"  # rows that wait in the writing area for their compression
 
 
 class SegmentFolderWriter:
@@ -23,18 +26,22 @@ class SegmentFolderWriter:
         target: the folder in which the segment shall be seen.
         dim: columns of `values`, D.
         dtype: type of `values`.
+        codec: of `values`.
     """
 
-    def __init__(self, folder: Path, target: Path, dim: int, dtype: np.dtype[Any]) -> None:
-        self.folder = folder
-        self.target = target
-        self.dim = dim
-        self.dtype = dtype
+    def __init__(self, folder: Path, target: Path, dim: int, dtype: np.dtype[Any], codec: str) -> None:
+        self.folder, self.target = folder, target
+        self.dim, self.dtype, self.codec = dim, dtype, codec
         self._name = ""
+        self._chunks = 0  # crc32c of all compressed chunks
         self._files: dict[str, int] = {}
         for name in metadata.ROW_ARRAYS:
             (folder / name).mkdir()
-            self._files[name] = create_file(folder / name / ("0.0" if name == "values" else "0"))
+            raw = folder / name / ("0.0" if name == "values" else "0")
+            self._files[name] = create_file(folder / _RAW if self._compressed(name) else raw)
+
+    def _compressed(self, name: str) -> bool:
+        return name == "values" and self.codec != "none"
 
     def put(self, row: int, values: np.ndarray, times: np.ndarray, valid: np.ndarray) -> None:
         """Write rows from number `row` on, over whatever an interrupted call may have left there."""
@@ -52,43 +59,57 @@ class SegmentFolderWriter:
             return
         members = {}
         for name in metadata.ROW_ARRAYS:
-            members[name] = metadata.row_array(name, rows, self.dim, metadata.row_dtype(name, self.dtype))
+            codec = self.codec if name == "values" else "none"
+            dtype = metadata.row_dtype(name, self.dtype)
+            members[name] = metadata.row_array(name, rows, self.dim, dtype, codec=codec)
             self._finish_rows(name, members[name], rows)
-        for name in metadata.INDEX_ARRAYS:
-            members[name] = metadata.index_array(name, len(index[name]))
-            (self.folder / name).mkdir(exist_ok=True)
-            if len(index[name]):
-                write_file(self.folder / name / "0", index[name])
-        for name, document in members.items():
-            write_file(self.folder / name / "zarr.json", render_json(document))
-        own = {
-            "format": metadata.FORMAT,
-            "kind": "segment",
-            "series": len(index["status"]),
-            "rows": rows,
-            "checksums": {name: crc32c(index[name]) for name in metadata.INDEX_ARRAYS},
-            **attributes,
-        }
-        self._document = render_json(metadata.group(own, members))
-        write_file(self.folder / "zarr.json", self._document)
+        own = {"kind": "segment", "series": len(index["status"]), "rows": rows, **attributes}
+        if self.codec != "none":
+            own["codec"], own["chunks_crc32c"] = self.codec, self._chunks
+        self._replaces: Sequence[str] = own.get("replaces", ())
+        self._checksum = crc32c(write_bundle(self.folder, own, index, members))
+        (self.folder / _RAW).unlink(missing_ok=True)
         sync_tree(self.folder)
 
     def _finish_rows(self, name: str, document: dict[str, Any], rows: int) -> None:
-        fd = self._files[name]
         if not rows:  # Zarr writes no chunk where there is nothing
             (self.folder / name / metadata.chunk_name(document)).unlink(missing_ok=True)
             return
-        size = rows * np.dtype(document["data_type"]).itemsize * (self.dim if name == "values" else 1)
-        os.ftruncate(fd, size)
-        os.lseek(fd, size, os.SEEK_SET)
+        row_bytes = np.dtype(document["data_type"]).itemsize * (self.dim if name == "values" else 1)
+        if self._compressed(name):
+            self._compress(document, rows, row_bytes)
+            return
+        fd = self._files[name]
+        os.ftruncate(fd, rows * row_bytes)
+        os.lseek(fd, rows * row_bytes, os.SEEK_SET)
         write_all(fd, metadata.shard_tail(document, rows))
 
+    def _compress(self, document: dict[str, Any], rows: int, row_bytes: int) -> None:
+        """Write the shard of compressed values: chunk after chunk, then the shard index and its checksum."""
+        inner, chunks, chunk_bytes = metadata.shard_layout(document)
+        self._chunks = 0
+        entries, end = np.zeros((chunks, 2), "<u8"), 0
+        shard = create_file(self.folder / "values" / metadata.chunk_name(document))
+        raw = os.open(self.folder / _RAW, os.O_RDONLY)
+        try:
+            for i in range(chunks):
+                left = min(chunk_bytes, rows * row_bytes - i * chunk_bytes)
+                padded = read_exactly(raw, left, i * chunk_bytes).ljust(chunk_bytes, b"\0")
+                chunk = encode(self.codec, padded, self.dtype.itemsize)
+                write_all(shard, chunk)
+                self._chunks = crc32c(chunk, start=self._chunks)
+                entries[i] = end, len(chunk)
+                end += len(chunk)
+            write_all(shard, entries.tobytes() + crc32c(entries).to_bytes(4, "little"))
+        finally:
+            os.close(raw)
+            os.close(shard)
+
     def publish(self) -> str:
-        """Make the finished segment visible as the newest one, durably; return its name."""
+        """Make the finished segment visible, durably; return its name."""
         if not self._published:
-            # A Lamport clock: everything that was visible when this commit was made is older than it.
-            newest = max((generation(name) or 0 for name in segment_names(self.target)), default=0)
-            self._name = f"{newest + 1:08d}-{secrets.token_hex(6)}-{crc32c(self._document):08x}"
+            ranked = next_stem(bundle_names(self.target), self._replaces)
+            self._name = f"{ranked}{self._checksum:08x}"
             self.folder.rename(self.target / self._name)
         sync(self.target)
         self.discard()
@@ -103,3 +124,15 @@ class SegmentFolderWriter:
         """Close what is open; the files are removed with the writing area."""
         while self._files:
             os.close(self._files.popitem()[1])
+
+
+def read_exactly(fd: int, size: int, offset: int) -> bytes:
+    """Return `size` bytes of a file from an offset on; OSError if it is shorter."""
+    parts = []
+    while size:
+        part = os.pread(fd, size, offset)
+        if not part:
+            raise OSError(f"a file of the writing area ends {size} bytes early")
+        parts.append(part)
+        size, offset = size - len(part), offset + len(part)
+    return b"".join(parts)

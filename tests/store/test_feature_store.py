@@ -264,7 +264,7 @@ def test_equal_content_gives_equal_bytes(tmp_path, make_spec, make_series):
 def test_info_says_what_a_program_needs(small_store, make_spec):
     info = FeatureStore.open(small_store).info()
     told = info["feature_sets"]["demo.x"]
-    assert info["format"] == 1
+    assert info["format"] == 2
     assert told["bytes"] == sum(p.stat().st_size for p in (small_store / "demo.x").rglob("*") if p.is_file())
     expected = {"kind": "numeric", "series": 5, "clips": 5, "rows": 27, "dim": 3, "dtype": "float32", "rate_hz": 50.0}
     assert {key: told[key] for key in expected} == expected

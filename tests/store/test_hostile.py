@@ -123,7 +123,11 @@ def test_numbers_out_of_range_in_the_metadata_are_corrupt(small_store, field, va
     if field == "format" and value is True:
         pytest.skip("true equals 1 in JSON as Python reads it, and means no harm")
     reseal(segment, document)
-    check_refused(small_store)
+    if field == "shape":  # nobody goes by it when reading: the file and its checksum say how long the ids are
+        assert not verify(small_store)["ok"]
+        assert len(FeatureStore.open(small_store).series("demo.x")) == 5
+    else:
+        check_refused(small_store)
 
 
 @pytest.mark.parametrize(

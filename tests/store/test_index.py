@@ -63,7 +63,7 @@ def test_more_segments_than_may_be_mapped_at_once_are_read(store_path, make_spec
     store = FeatureStore.open(store_path)
     store._budget.limit = 8
     held = [store.read("demo.x", f"c{i}") for i in range(30)]
-    assert sum(segment.mapped for segment in store._committed("demo.x").index.segments) == 8
+    assert sum(segment.mapped for segment in store._committed("demo.x")._segments.values()) == 8
     for i in [*range(30), *range(30)]:
         assert np.array_equal(store.read("demo.x", f"c{i}").values, make_series(i).values)
         assert np.array_equal(held[i].values, make_series(i).values)

@@ -1,10 +1,18 @@
-"""Run a scenario of store operations many times, each time with one fault at one file operation.
+"""Run the scenario many times, each time with one fault at one file operation, and prove the laws of the store.
 
-Usage: python faults.py FOLDER kill|error|interrupt FIRST STEP
+Usage: python faults.py FOLDER CONTAINER KIND SEED COUNT
 
-Every operation of the scenario gets its turn (from FIRST in steps of STEP), in a forked child each time: the process
-is killed just after it, or it raises ENOSPC before or EIO after doing its work, or Ctrl-C strikes just after it. The
-parent then proves the laws of the store. Prints one line of JSON: how many operations there are, how many faults were
+Every operation that a kind of fault can hit is a point; COUNT of them are drawn by SEED, 0 takes all. Kinds:
+
+    kill       the process is killed just after the operation
+    interrupt  Ctrl-C strikes just after it
+    refuse     it fails and does nothing: no space, a failed rename, a failed fsync, a file that cannot be read
+    lost       it does its work, but an error comes back
+    short      it writes only a part of the data, and says so
+    full       from it on there is no space on the disk
+    limit      no file may grow beyond some size; the kernel sees to that, under C libraries too
+
+Each fault strikes in a fork of one warm process. Prints one line of JSON: how many points there are, and how many were
 tried.
 """
 
@@ -13,174 +21,157 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
+import resource
 import shutil
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import scenario
+import shim
 
-from cuebank.store import Corrupt, FeatureSpec, FeatureStore, Recipe
-from cuebank.store.verify import verify
-
-OPERATIONS = ("open", "write", "fsync", "rename", "mkdir", "unlink", "rmdir", "ftruncate", "lseek", "close")
-SPEC = FeatureSpec("demo.x", "numeric", 2, "float16", Recipe("demo", {"source": "none"}))
-KEYS = [(f"clip {i}", None if i % 2 else "left") for i in range(4)]
+DONE, FAILED, WRONG = 0, 2, 3  # how a child ends: all steps done; the fault was reported; something else happened
+KINDS = {
+    "kill": (-signal.SIGKILL,),
+    "interrupt": (DONE,),
+    "refuse": (DONE, FAILED),
+    "lost": (DONE, FAILED),
+    "short": (DONE,),
+    "full": (DONE, FAILED),
+    "limit": (DONE, FAILED),
+}
+LIMITS = range(0, 2**15, 64)  # the files of the scenario are about as long
+ERRORS = dict.fromkeys(shim.NAMES[1:] + shim.SYNCS + shim.LOOKS, errno.EIO)
+_write, _close = os.write, os.close
 
 
 class Fault:
-    """Counts file operations and strikes at one of them; a number below 0 never strikes."""
+    """Counts the operations that a kind of fault can hit, and strikes at one of them.
 
-    def __init__(self, number: int, kind: str) -> None:
-        self.left = number
-        self.kind = kind
+    Args:
+        kind: of fault.
+        number: of the operation; below 0 nothing strikes.
+    """
+
+    def __init__(self, kind: str, number: int) -> None:
+        self.kind, self.number = kind, number
         self.count = 0
-        for name in OPERATIONS:
-            if name == "close" and kind == "interrupt":
-                continue  # shutil closes twice when it is interrupted there
-            setattr(os, name, self._wrapped(getattr(os, name)))
+        shim.install(self.around, shim.CHANGES + (shim.LOOKS if kind in ("refuse", "lost") else ()))
 
-    def _wrapped(self, operation):
-        def run(*args, **kwargs):
-            self.count += 1
-            mine = self.left == 0
-            self.left -= 1
-            if mine and self.kind == "error" and self.count % 2:
-                raise OSError(errno.ENOSPC, "injected")
-            result = operation(*args, **kwargs)
-            if mine and self.kind == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if mine and self.kind == "error":
-                raise OSError(errno.EIO, "injected")
-            if mine and self.kind == "interrupt":
-                raise KeyboardInterrupt
-            return result
+    def _can_hit(self, name: str, args: tuple) -> bool:
+        if self.kind == "short":
+            return name in shim.WRITES and len(args[1]) > 1
+        if self.kind == "full":
+            return shim.creates(name, args)
+        # `shutil` closes twice when it is interrupted there; and a close never fails without closing.
+        return name != "close" or self.kind not in ("interrupt", "refuse")
 
-        return run
+    def around(self, name: str, operation: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
+        if not self._can_hit(name, args):
+            return operation(*args, **kwargs)
+        here, self.count = self.count, self.count + 1
+        if self.number < 0 or here < self.number or (here > self.number and self.kind != "full"):
+            return operation(*args, **kwargs)
+        return getattr(self, f"_{self.kind}")(name, operation, args, kwargs)
 
+    def _kill(self, name: str, operation: Callable[..., Any], args: tuple, kwargs: dict) -> None:
+        operation(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
 
-def rows(key: int, version: int) -> tuple:
-    values = np.full((3 + key, 2), 10 * key + version, np.float16)
-    return values, np.arange(3.0 + key), np.ones(3 + key, bool)
+    def _interrupt(self, name: str, operation: Callable[..., Any], args: tuple, kwargs: dict) -> None:
+        operation(*args, **kwargs)
+        raise KeyboardInterrupt
 
+    def _refuse(self, name: str, operation: Callable[..., Any], args: tuple, kwargs: dict) -> None:
+        reading = name == "open" and not shim.creates(name, args)
+        raise OSError(errno.EIO if reading else ERRORS.get(name, errno.ENOSPC), f"injected into {name}")
 
-def scenario(path: Path, log: int, again: bool = False) -> None:
-    """Create, write, commit, overwrite, fail, commit; each step is logged once it is promised to be durable."""
-    store = None
-    steps = [
-        lambda s: s.create(SPEC),
-        *(lambda s, i=i: s.write("demo.x", *KEYS[i], *rows(i, 1)) for i in range(3)),
-        lambda s: (s.commit(), note(log, b"1")),
-        lambda s: s.write("demo.x", *KEYS[1], *rows(1, 2)),
-        lambda s: s.write("demo.x", *KEYS[3], *rows(3, 2)),
-        lambda s: s.record_failure("demo.x", "bad", None, "no sound"),
-        lambda s: (s.commit(), note(log, b"2")),
-        lambda s: s.close(),
-    ]
-    while store is None:
-        try:
-            store = FeatureStore.open(path, "a")
-        except KeyboardInterrupt:
-            if not again:
-                raise
-    for step in steps:
-        try:
-            step(store)
-        except KeyboardInterrupt:  # what an interrupted method did not finish, calling it again does
-            if not again:
-                raise
-            step(store)
+    def _lost(self, name: str, operation: Callable[..., Any], args: tuple, kwargs: dict) -> None:
+        operation(*args, **kwargs)
+        raise OSError(errno.EIO, f"injected after {name}")
+
+    def _short(self, name: str, operation: Callable[..., Any], args: tuple, kwargs: dict) -> int:
+        return operation(args[0], memoryview(args[1])[: len(args[1]) // 2], *args[2:], **kwargs)
+
+    def _full(self, name: str, operation: Callable[..., Any], args: tuple, kwargs: dict) -> None:
+        raise OSError(errno.ENOSPC, f"injected into {name}")
 
 
-_note = os.write
+def set_fault(kind: str, number: int) -> Callable[[], int]:
+    """Let a fault strike in this process; return a function that tells how many points there are."""
+    if kind != "limit":
+        fault = Fault(kind, number)
+        return lambda: fault.count
+    if number >= 0:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LIMITS[number], LIMITS[number]))
+    return lambda: len(LIMITS)
 
 
-def note(log: int, text: bytes) -> None:
-    _note(log, text)
+def reported(error: BaseException | None, kind: str) -> bool:
+    """Return whether an error tells of the fault."""
+    while error is not None:
+        if "injected" in str(error) or (kind == "limit" and isinstance(error, OSError)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
-def state(path: Path) -> dict:
-    """Return what the store shows, as {key: version of its rows}; every value must be a complete, known series."""
-    if not path.exists():
-        return {}
-    store = FeatureStore.open(path)
-    shown = {}
-    for name in store.feature_sets():
-        for clip_id, entity_id, _ in store.series(name):
-            key = KEYS.index((clip_id, entity_id))
-            series = store.read(name, clip_id, entity_id)
-            version = int(series.values[0, 0]) - 10 * key
-            for mine, wanted in zip(series, rows(key, version), strict=True):
-                if not np.array_equal(mine, wanted):
-                    raise SystemExit(f"series {key} is not what was written")
-            shown[key] = version
-    return shown
-
-
-BEFORE, FIRST, SECOND = {}, {0: 1, 1: 1, 2: 1}, {0: 1, 1: 2, 2: 1, 3: 2}
-
-
-def check(path: Path, promised: bytes, number: int) -> None:
-    """After a fault: exactly the promised commits are there, or the one under way too; then a second run completes."""
-    allowed = {b"": (BEFORE, FIRST), b"1": (FIRST, SECOND), b"12": (SECOND,)}[promised]
-    found = state(path)
-    if found not in allowed:
-        raise SystemExit(f"operation {number}: after commits {promised!r} the store shows {found}")
-    if path.exists() and not verify(path)["ok"]:
-        raise SystemExit(f"operation {number}: {verify(path)}")
-    reader, writer = os.pipe()
-    scenario(path, writer)
-    os.close(reader)
-    os.close(writer)
-    if state(path) != SECOND or not verify(path)["ok"] or verify(path)["notes"]:
-        raise SystemExit(f"operation {number}: a second run leaves {state(path)}, {verify(path)}")
-    if [path.name for path in path.parent.iterdir()] != [path.name]:
-        raise SystemExit(f"operation {number}: left over: {[path.name for path in path.parent.iterdir()]}")
-
-
-def run_child(path: Path, number: int, kind: str) -> tuple[bytes, int]:
-    """Run the scenario in a fork with a fault; return what it promised, and its exit status."""
+def run_child(path: Path, kind: str, number: int) -> tuple[int, int, bytes]:
+    """Run the scenario in a fork with a fault; return its exit status, what it promised, and its last words."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
-        status = 1
+        status, points = WRONG, set_fault(kind, number)
         try:
-            fault = Fault(number, kind)
-            scenario(path, writer, again=kind == "interrupt")
-            status = 0
-        except (OSError, Corrupt) as error:
-            status = 2 if "injected" in str(error) else 1
-            if status == 1:
-                traceback.print_exc()
-        except BaseException:  # noqa: BLE001 (a fork must never return into the parent's code)
-            traceback.print_exc()
+            # Every other time the error ends the process on the spot, as a crash would.
+            scenario.run(path, lambda: _write(writer, b"+"), again=kind == "interrupt", tidy=number % 2 == 0)
+            status = DONE
+        except Exception as error:  # noqa: BLE001 (a fork must never return into the parent's code)
+            status = FAILED if reported(error, kind) else WRONG
+            if status == WRONG:
+                _write(writer, traceback.format_exc().encode())
         finally:
             if number < 0:
-                note(writer, b" %d" % fault.count)
+                _write(writer, b"%d" % points())
             os._exit(status)
-    os.close(writer)
-    promised = b"".join(iter(lambda: os.read(reader, 100), b""))
-    os.close(reader)
-    return promised, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    _close(writer)
+    told = b"".join(iter(lambda: os.read(reader, 4096), b""))
+    _close(reader)
+    words = told.lstrip(b"+")
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), len(told) - len(words), words
+
+
+def strike(place: Path, container: str, kind: str, number: int) -> None:
+    """Let one fault strike, then look at what it left."""
+    place.mkdir()
+    path = place / f"features.{container}"
+    status, promised, words = run_child(path, kind, number)
+    try:
+        if status not in KINDS[kind]:
+            raise scenario.Broken(f"the child ended with {status}: {words.decode()}")
+        scenario.check(path, max(promised, 1))
+        scenario.complete(path)
+    except Exception as error:
+        raise SystemExit(f"{kind} at point {number}, after {promised} steps: {error!r}, {traceback.format_exc()}") from error
+    shutil.rmtree(place)
 
 
 def main() -> None:
-    folder, kind, first, step = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    folder, container, kind = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+    seed, count = map(int, sys.argv[4:])
     (folder / "dry").mkdir()
-    total = int(run_child(folder / "dry" / "f.zarr", -1, "none")[0].split()[1])
-    tried = 0
-    for number in range(first, total, step):
-        place = folder / str(number)
-        place.mkdir()
-        promised, status = run_child(place / "f.zarr", number, kind)
-        expected = {"kill": (-signal.SIGKILL,), "error": (0, 2), "interrupt": (0,)}[kind]
-        if status not in expected:
-            raise SystemExit(f"operation {number}: the child ended with {status}")
-        check(place / "f.zarr", promised, number)
-        shutil.rmtree(place)
-        tried += 1
-    print(json.dumps({"operations": total, "tried": tried}))
+    status, promised, words = run_child(folder / "dry" / f"features.{container}", kind, -1)
+    if status != DONE or promised != len(scenario.STEPS):
+        raise SystemExit(f"without a fault the scenario ends with {status}: {words.decode()}")
+    total = int(words)
+    points = random.Random(seed).sample(range(total), min(count, total)) if count else range(total)
+    for number in points:
+        strike(folder / str(number), container, kind, number)
+    print(json.dumps({"points": total, "tried": len(points)}))
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def folder_name(name: str) -> str:
 
 def attributes(folder: Path, kind: str) -> dict:
     own = json.loads((folder / "zarr.json").read_bytes())["attributes"]["cuebank"]
-    need(own["format"] == 1 and own["kind"] == kind, f"{folder} is no {kind} of format 1")
+    need(own["format"] in (1, 2) and own["kind"] == kind, f"{folder} is no {kind} of format 1 or 2")
     return own
 
 
@@ -75,6 +75,7 @@ def read_array(folder: Path, document: dict) -> np.ndarray:
     codec = document["codecs"][0]
     if codec["name"] == "sharding_indexed":
         inner = codec["configuration"]["chunk_shape"]
+        need(len(codec["configuration"]["codecs"]) == 1, "compressed: the standard library cannot unpack it")
         count, size = -(-shape[0] // inner[0]), int(np.prod(inner)) * dtype.itemsize
         need(len(data) == count * size + 16 * count + 4, "wrong file size")
         index = data[count * size : -4]
@@ -101,7 +102,9 @@ def read_feature_set(store: Path, name: str) -> tuple[dict, dict]:
     failures: dict = {}
     segments = store / folder_name(name) / "segments"
     matches = [re.fullmatch(r"(\d{8,})-[0-9a-f]{12}-([0-9a-f]{8})", path.name) for path in segments.iterdir()]
-    for match in sorted((m for m in matches if m), key=lambda m: (int(m[1]), m[0])):
+    matches = sorted((m for m in matches if m), key=lambda m: (int(m[1]), m[0]))
+    replaced = {old for m in matches for old in attributes(segments / m[0], "segment").get("replaces", [])}
+    for match in (m for m in matches if m[0] not in replaced):
         folder = segments / match[0]
         document = json.loads((folder / "zarr.json").read_bytes())
         need(crc32c((folder / "zarr.json").read_bytes()) == int(match[2], 16), "damaged segment metadata")

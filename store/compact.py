@@ -1,0 +1,197 @@
+"""Merging small segments, leaving out what was written over, and giving the space of both back.
+
+Readers and writers go on meanwhile. A new segment appears in one step and names those that it stands in place of, so
+before and after that step a reader sees the same series. What was replaced lies there until nobody else has the store
+open; the next `compact`, or the next writer to close the store, then gives the space back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .errors import Corrupt, CuebankError
+from .merged import merge_indexes
+from .rewrite import live_masks, rewrite
+
+if TYPE_CHECKING:
+    from .feature_set import CommittedSet
+    from .feature_store import FeatureStore
+    from .segments import Segment
+
+SMALL_BYTES = 2**26  # a segment below this is merged with its neighbours
+TARGET_BYTES = 2**30  # and so large are merged ones at most, unless one alone is larger
+DEAD_SHARE = 0.1  # so much of a larger one may be dead before it is written anew
+
+
+def compact(store: FeatureStore, feature_sets: Sequence[str] | None = None, wait_s: float = 10.0) -> dict[str, Any]:
+    """Merge small segments of a store and write merged indexes.
+
+    Args:
+        store: open for writing.
+        feature_sets: names; None: all.
+        wait_s: how long to wait for another process that is compacting.
+
+    Returns:
+        `{"feature_sets": {name: {"segments_before", "segments_after", "bytes_before", "bytes_after"}},
+        "waiting_bytes": bytes that can be given back once nobody else has the store open,
+        "problems": [{"feature_set", "problem"}]}`; what is damaged is left as it is, and reported.
+
+    Raises:
+        NotFound: if there is no such feature set.
+        BadInput: if the store is open for reading.
+        Conflict: if another process goes on compacting.
+    """
+    told: dict[str, Any] = {}
+    problems = []
+    with store._writer.area().alone(wait_s):
+        for name in store.feature_sets() if feature_sets is None else feature_sets:
+            committed = store._committed(name)
+            committed.refresh()
+            before = len(committed.index and committed.visible), store._container.size(name)
+            problems += merge_segments(store, committed)
+            told[name] = {"segments_before": before[0], "bytes_before": before[1]}
+        store._container.settled()
+        waiting = give_back(store, list(told), fold=feature_sets is None)
+    for name, one in told.items():
+        committed = store._committed(name)
+        committed.refresh()
+        one["segments_after"] = len(committed.index and committed.visible)
+        one["bytes_after"] = store._container.size(name)
+    return {"feature_sets": told, "waiting_bytes": waiting, "problems": problems}
+
+
+def merge_segments(
+    store: FeatureStore,
+    committed: CommittedSet,
+    dropped: Collection[tuple[str, int]] = (),
+    only: Collection[str] | None = None,
+) -> list[dict[str, str]]:
+    """Write some segments of a feature set anew, and its merged index; return what is damaged.
+
+    Args:
+        store: open for writing, alone.
+        committed: the feature set, just refreshed.
+        dropped: (segment, position) of series that are not kept.
+        only: segments that are written anew, each on its own; None: those that are small or hold much that is dead.
+    """
+    problems = []
+    keep = live_masks(committed._with_ids())
+    if dropped:
+        gone: dict[str, list[int]] = {}
+        for name, position in dropped:
+            gone.setdefault(name, []).append(position)
+        for name, positions in gone.items():
+            kept = keep.get(name, np.empty(0, np.int64))
+            keep[name] = kept[~np.isin(kept, positions)]
+    for run in list(_runs(committed, keep) if only is None else ([name] for name in committed.visible if name in only)):
+        segments = {name: committed.segment(name) for name in run}
+        kept = {name: keep.get(name, np.empty(0, np.int64)) for name in run}
+        try:
+            rewrite(store._container, committed.spec, segments, kept, committed.replaced)
+        except Corrupt as error:
+            problems.append({"feature_set": committed.spec.name, "problem": f"{error.asked} {error.found}"})
+    committed.refresh()
+    _write_merged(store, committed)
+    return problems
+
+
+def _runs(committed: CommittedSet, keep: dict[str, np.ndarray]) -> Iterator[list[str]]:
+    """Yield runs of neighbours that are worth being written anew as one."""
+    run: list[str] = []
+    size = 0
+    for name in committed.visible:
+        segment = None if name in committed.broken else committed.segment(name)
+        own = 0 if segment is None else _bytes(committed, segment.file.rows)
+        worth = segment is not None and (own < SMALL_BYTES or _dead(segment, keep.get(name)) >= DEAD_SHARE)
+        if run and (not worth or size + own > TARGET_BYTES):
+            yield from _worthy(committed, run, keep)
+            run, size = [], 0
+        if worth:
+            run.append(name)
+            size += own
+    yield from _worthy(committed, run, keep)
+
+
+def _worthy(committed: CommittedSet, run: list[str], keep: dict[str, np.ndarray]) -> Iterator[list[str]]:
+    """Yield a run unless it is one segment in which everything counts."""
+    if len(run) > 1 or (run and len(keep.get(run[0], ())) < len(committed.segment(run[0]))):
+        yield run
+
+
+def _bytes(committed: CommittedSet, rows: int) -> int:
+    return rows * (committed.spec.dim * np.dtype(committed.spec.dtype).itemsize + 9)
+
+
+def _dead(segment: Segment, keep: np.ndarray | None) -> float:
+    """Return which share of a segment's series and failures, or of its rows, does not count any more."""
+    if keep is None:
+        return 1.0
+    rows = int(segment.row_size[keep].sum())
+    return 1 - min(len(keep) / max(1, len(segment)), rows / segment.file.rows if segment.file.rows else 1.0)
+
+
+def _write_merged(store: FeatureStore, committed: CommittedSet) -> None:
+    """Write the merged index of all that is visible, unless there is one or something cannot be read."""
+    index = committed._with_ids()
+    complete = index.merged is not None and set(index.merged.names) == set(committed.visible)
+    if complete or not committed.visible or any(name in committed.broken for name in committed.visible):
+        return
+    segments = {name: committed.segment(name) for name in committed.visible}
+    replaced = set(committed.replaced).union(*(one.file.replaces for one in segments.values()))
+    there = [name for name in store._container.segments(committed.spec.name) if name in replaced]
+    arrays, attributes = merge_indexes(segments, there, committed.spec.fingerprint)
+    store._container.write_index(committed.spec, arrays, attributes)
+    committed.refresh()
+
+
+def give_back(store: FeatureStore, feature_sets: Sequence[str], fold: bool = False) -> int:
+    """Remove what was replaced, if nobody else has the store open; return how many bytes could not be removed.
+
+    Args:
+        store: open for writing, alone.
+        feature_sets: names.
+        fold: also bring the store into its most self-contained form.
+    """
+    if store._lease is None:
+        return 0
+    with store._lease.exclusive() as alone:
+        waiting = 0
+        for name in feature_sets:
+            committed = store._committed(name)
+            committed.refresh()
+            index = committed._with_ids()
+            used = None if index.merged is None else index.merged.file.name
+            stale = [one for one in store._container.indexes(name) if one != used and used is not None]
+            if not alone:
+                waiting += _replaced_bytes(store, committed)
+            elif committed.replaced or stale:
+                store._container.remove(name, committed.replaced, stale)
+                store.refresh()
+        if alone:
+            store._container.settled()
+            if fold and store._container.fold():
+                store.refresh()
+    return waiting
+
+
+def _replaced_bytes(store: FeatureStore, committed: CommittedSet) -> int:
+    """Return how many bytes of rows lie in segments that were replaced."""
+    total = 0
+    for name in committed.replaced:
+        try:
+            total += _bytes(committed, store._container.open_segment(committed.spec, name).rows)
+        except Corrupt:
+            continue  # it can be neither read nor, for now, removed
+    return total
+
+
+def close_quietly(store: FeatureStore, feature_sets: Sequence[str]) -> None:
+    """Give back what can be given back when a writer closes the store; what cannot is left to the next one."""
+    try:
+        with store._writer.area().alone(0.0):
+            give_back(store, feature_sets)
+    except CuebankError:
+        return

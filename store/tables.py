@@ -1,0 +1,186 @@
+"""Which series and failures there are, as arrays sorted by the hash of the key.
+
+Arrays, not dictionaries: a million keys take tens of megabytes, most of which lie in the page cache, and a look-up is
+one binary search and one comparison of the ids themselves. There are two kinds: what the segments say one by one, put
+together in memory, and what a merged index says of many segments at once, memory-mapped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+
+from .containers.base import IndexFile
+from .files import corrupt
+from .keys import Key
+from .segments import FAILED, Place, Segment
+from .texts import Texts
+
+MAX_COVERED = 2**20  # segments of one merged index
+
+
+class Table(Protocol):
+    """Entries in order of their hashes; all of one table have different keys.
+
+    `names` are the segments, in order of rank; `numbers` (n,) is for each entry which of them it is in, and
+    `positions` (n,) where in that.
+    """
+
+    names: Sequence[str]
+    hashes: np.ndarray
+    status: np.ndarray
+    numbers: np.ndarray
+    positions: np.ndarray
+    row_sizes: np.ndarray
+
+    def prove(self) -> None:
+        """Look at all ids; Corrupt if some cannot be read."""
+
+    def encoded_key(self, entry: int) -> tuple[bytes, bytes]:
+        """Return the key of an entry as it is stored."""
+
+    def place(self, entry: int, key: Key) -> Place:
+        """Return where the rows of an entry's series are in its segment."""
+
+
+class SegmentTable:
+    """Puts together what segments hold: the newest of each key, a series before a failure.
+
+    Args:
+        segments: name -> segment, in order of rank.
+    """
+
+    def __init__(self, segments: dict[str, Segment]) -> None:
+        self.names = list(segments)
+        self._segments = list(segments.values())
+        numbers = np.repeat(np.arange(len(segments), dtype=np.uint32), [len(one) for one in self._segments])
+        positions = _joined([np.arange(len(one), dtype=np.uint32) for one in self._segments], np.uint32)
+        status = _joined([one.status for one in self._segments], np.uint8)
+        hashes = _joined([one.key_hash for one in self._segments], np.uint64)
+        sizes = _joined([one.row_size for one in self._segments], np.int64)
+        # From the newest to the oldest; among equals the sort keeps that order.
+        order = np.lexsort((status[::-1], hashes[::-1]))
+        order = len(hashes) - 1 - order
+        live = order[self._winners(hashes[order], numbers[order], positions[order])]
+        self.hashes, self.status, self.row_sizes = hashes[live], status[live], sizes[live]
+        self.numbers, self.positions = numbers[live], positions[live]
+
+    def _winners(self, hashes: np.ndarray, numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
+        """Return a mask of the first entry of each key; entries of one hash are in order of preference."""
+        live = np.ones(len(hashes), bool)
+        repeats = np.flatnonzero(hashes[1:] == hashes[:-1]) + 1
+        seen: set[tuple[bytes, bytes]] = set()
+        previous = -1
+
+        def key(i: int) -> tuple[bytes, bytes]:
+            return self._segments[numbers[i]].encoded_key(int(positions[i]))
+
+        for i in repeats.tolist():
+            if i != previous + 1:  # a new run of equal hashes, whose first entry is at i - 1
+                seen = {key(i - 1)}
+            mine = key(i)
+            live[i] = mine not in seen  # another key with the same hash lives on
+            seen.add(mine)
+            previous = i
+        return live
+
+    def prove(self) -> None:
+        """Look at all ids; Corrupt if some cannot be read."""
+        for segment in self._segments:
+            segment.texts("clip_id"), segment.texts("entity_id")
+
+    def encoded_key(self, entry: int) -> tuple[bytes, bytes]:
+        """Return the key of an entry as it is stored."""
+        return self._segments[self.numbers[entry]].encoded_key(int(self.positions[entry]))
+
+    def place(self, entry: int, key: Key) -> Place:
+        """Return where the rows of an entry's series are in its segment."""
+        segment, position = self._segments[self.numbers[entry]], int(self.positions[entry])
+        start, stop = segment.starts[position : position + 2].tolist()
+        return Place(key, position, start, stop, int(segment.checksums[position]))
+
+
+class MergedTable:
+    """Reads a merged index; its arrays are looked at, and checked, when they are first needed.
+
+    Args:
+        file: the index in its container.
+
+    Raises:
+        Corrupt: if its attributes are not those of a merged index.
+    """
+
+    def __init__(self, file: IndexFile) -> None:
+        self.file = file
+        own = file.attributes
+        try:
+            self.names: Sequence[str] = [str(name) for name in own["covers"]]
+            self.replaced = frozenset(str(name) for name in own["replaced"])
+            self.series, self.failed, self.rows, self.clip_count = (
+                int(own[name]) for name in ("series_ok", "series_failed", "rows", "clips")
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise corrupt(file.where, f"Its attributes are not those of a merged index: {error!r}.") from error
+        if len(self.names) > MAX_COVERED:
+            raise corrupt(file.where, f"It covers {len(self.names)} segments.")
+        self.hashes = file.array("key_hash")
+        self._texts: tuple[Texts, Texts] | None = None
+
+    @property
+    def status(self) -> np.ndarray:
+        """(n,) uint8: OK or FAILED."""
+        return self.file.array("status")
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """(n,) uint32: which of the covered segments."""
+        return self.file.array("segment")
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(n,) uint32: which of the segment's series."""
+        return self.file.array("position")
+
+    @property
+    def row_sizes(self) -> np.ndarray:
+        """(n,) int64: rows of each."""
+        return self.file.array("row_size")
+
+    def prove(self) -> None:
+        """Look at all ids; Corrupt if some cannot be read."""
+        self._ids()
+
+    def encoded_key(self, entry: int) -> tuple[bytes, bytes]:
+        """Return the key of an entry as it is stored."""
+        clips, entities = self._texts or self._ids()
+        return clips[entry], entities[entry]
+
+    def _ids(self) -> tuple[Texts, Texts]:
+        clips, entities = (
+            Texts(self.file.array(name), self.file.array(name + "_offsets"), self.file.where)
+            for name in ("clip_id", "entity_id")
+        )
+        if clips.any_empty():
+            raise corrupt(self.file.where, "A clip_id is empty.")
+        self._texts = clips, entities
+        return self._texts
+
+    def place(self, entry: int, key: Key) -> Place:
+        """Return where the rows of an entry's series are in its segment."""
+        number, position = int(self.numbers[entry]), int(self.positions[entry])
+        start, rows = int(self.file.array("row_start")[entry]), int(self.row_sizes[entry])
+        if not (number < len(self.names) and 0 <= start <= start + rows <= 2**62):
+            raise corrupt(self.file.where, f"Entry {entry} leads nowhere.")
+        return Place(key, position, start, start + rows, int(self.file.array("crc32c")[entry]))
+
+
+def _joined(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate([np.empty(0, dtype), *arrays])
+
+
+def counts(status: np.ndarray) -> tuple[int, int]:
+    """Return how many series and how many failures there are."""
+    failed = int(np.count_nonzero(status == FAILED))
+    return len(status) - failed, failed

@@ -1,0 +1,195 @@
+"""Writers and readers at work on one store, all at once; the writers are killed at random moments, round after round.
+
+Usage: python storm.py FOLDER CONTAINER ROUNDS SEED
+
+Four writers commit series whose content follows from key and version; one of them compacts the store now and then. Two
+readers look at it all the time. After each round everything that was promised must be there unaltered, nothing else
+may be, and opening the store for writing must leave the writing area clean. Prints one line of JSON: rounds, kills,
+promised commits, looks of the readers, and series that they read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import storm_ledger as ledger
+from scenario import compact_all, has
+from storm_ledger import ALL_KEYS, SHARED_KEYS, SPECS, Broken, Ledger
+
+from cuebank.store import FeatureStore, NotFound
+from cuebank.store.verify import verify
+
+READERS = 2
+LIFE = 10  # rounds until a new store is begun: making one is a race too
+LONGEST_S = 0.2  # that a writer lives
+ALL = [(name, key) for name in SPECS for key in ALL_KEYS]
+
+
+def write(path: Path, log: int, writer: int, round_: int, rng: random.Random) -> None:
+    """Commit one thing after the other, until killed."""
+    with FeatureStore.open(path, "a") as store:
+        for spec in SPECS.values():
+            store.create(spec)
+        version = ledger.WRITERS * 1000 * round_ + writer
+        while True:
+            version += ledger.WRITERS  # no two writers have the same
+            series = [(name, key) for name in SPECS for key in rng.sample(ledger.own_keys(writer), rng.randint(0, 3))]
+            if rng.random() < 0.3:
+                series.append((rng.choice(list(SPECS)), rng.choice(SHARED_KEYS)))
+            for name, key in series:
+                store.write(name, *key, *ledger.rows(name, key, version))
+            if rng.random() < 0.2:
+                store.record_failure("storm.a", f"failed {writer}", None, "no sound")
+            ledger.note(log, f"begin {writer} {ledger.line_of(version, series)}")
+            store.commit()
+            ledger.note(log, f"done {writer}")
+            if writer == 0 and has("compact") and rng.random() < 0.3:
+                compact_all(store)
+
+
+def read(path: Path, log: Path, out: int, rounds: int, rng: random.Random) -> None:
+    """Look at the store until so many rounds are over: what is promised is there, what is there is whole."""
+    book, store, looks, count = Ledger(log), None, 0, 0
+    while book.rounds < rounds:
+        book.read_on()
+        promised = book.promised()
+        if store is None or rng.random() < 0.3:
+            try:
+                store = FeatureStore.open(path)
+            except NotFound:
+                if promised:
+                    raise
+                continue
+        store.refresh()
+        for name in store.feature_sets():
+            for clip_id, entity_id, _ in store.series(name):
+                if (clip_id, entity_id) not in ALL_KEYS:
+                    raise Broken(f"there is a series {(clip_id, entity_id)} of {name}")
+        chosen = rng.sample(ALL, 12)
+        oldest = {written: min(book.allowed(written), default=-1) for written in chosen}
+        shown = {written: ledger.check_series(store, written, written in promised) for written in chosen}
+        book.read_on()
+        for written, version in shown.items():
+            if version is None:
+                continue
+            count += 1
+            if not book.has_begun(written, version):
+                raise Broken(f"{written} shows version {version}, which nobody has written")
+            if version < oldest[written] and written[1] not in SHARED_KEYS:
+                raise Broken(f"{written} shows version {version}, older than one promised before")
+        looks += 1
+    os.write(out, f"{looks} {count}".encode())
+
+
+class Child:
+    """A fork of this process that runs a function; what it writes to the descriptor it is given comes back."""
+
+    def __init__(self, function: Callable[[int], None]) -> None:
+        reader, writer = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                os.close(reader)
+                function(writer)
+                status = 0
+            except BaseException:  # noqa: BLE001 (a fork must never return into the parent's code)
+                os.write(writer, traceback.format_exc().encode())
+            finally:
+                os._exit(status)
+        os.close(writer)
+        self._told = reader
+
+    def end(self, expected: int) -> str:
+        """Wait for its end; return what it told."""
+        with os.fdopen(self._told) as file:
+            told = file.read()
+        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        if status != expected:
+            raise SystemExit(f"a child ended with {status}: {told}")
+        return told
+
+
+def storm(path: Path, log: Path, round_: int, seed: str) -> list[str]:
+    """Let writers and readers loose on a store for a moment; return what the readers told."""
+    rng, rounds = random.Random(seed), round_ % LIFE
+    fd = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    writers = [
+        Child(lambda _, w=writer: write(path, fd, w, round_, random.Random(f"{seed} writer {w}")))
+        for writer in range(ledger.WRITERS)
+    ]
+    readers = [
+        Child(lambda out, r=reader: read(path, log, out, rounds + 1, random.Random(f"{seed} reader {r}")))
+        for reader in range(READERS)
+    ]
+    begin = time.monotonic()
+    for after, writer in sorted((rng.uniform(0, LONGEST_S), writer) for writer in range(ledger.WRITERS)):
+        time.sleep(max(0, begin + after - time.monotonic()))
+        os.kill(writers[writer].pid, signal.SIGKILL)
+        writers[writer].end(-signal.SIGKILL)
+        ledger.note(fd, f"dead {writer}")
+    ledger.note(fd, f"over {round_}")
+    os.close(fd)
+    return [reader.end(0) for reader in readers]
+
+
+def check(path: Path, book: Ledger) -> None:
+    """Raise Broken unless a store at rest shows what was promised, and of what was not nothing or all."""
+    book.read_on()
+    if not path.exists():
+        if book.promises:
+            raise Broken("there is no store")
+        return
+    with FeatureStore.open(path) as store:
+        promised = book.promised()
+        for written in ALL:
+            version = ledger.check_series(store, written, written in promised)
+            if version is not None and version not in book.allowed(written):
+                raise Broken(f"{written} shows version {version}, not one of {book.allowed(written)}")
+
+
+def check_clean(path: Path) -> None:
+    """Raise Broken unless opening the store for writing removes what the dead have left."""
+    FeatureStore.open(path, "a").close()
+    left = {one.name for one in path.parent.iterdir()} - {path.name, f"{path.name}.segments"}
+    if left:
+        raise Broken(f"left over beside the store: {sorted(left)}")
+
+
+def main() -> None:
+    folder, container, rounds, seed = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
+    looks = series = promises = 0
+    log, book = folder / "log", Ledger(folder / "log")
+    place = folder / "store"
+    path = place / f"features.{container}"
+    for round_ in range(rounds):
+        if round_ % LIFE == 0:
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir()
+            log.write_bytes(b"")
+            book = Ledger(log)
+        before = book.promises
+        for told in storm(path, log, round_, f"{seed} {round_}"):
+            looks, series = looks + int(told.split()[0]), series + int(told.split()[1])
+        check(path, book)
+        promises += book.promises - before
+        if path.exists() and (round_ % LIFE == LIFE - 1 or round_ == rounds - 1):
+            report = verify(path)
+            if not report["ok"]:
+                raise Broken(f"after round {round_} verify says {report}")
+        check_clean(path)
+    told = {"rounds": rounds, "kills": rounds * ledger.WRITERS, "promises": promises, "looks": looks, "series": series}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main()
