@@ -2,7 +2,8 @@
 
 Readers and writers go on meanwhile. A new segment appears in one step and names those that it stands in place of, so
 before and after that step a reader sees the same series. What was replaced lies there until nobody else has the store
-open; the next `compact`, or the next writer to close the store, then gives the space back.
+open; the next `compact`, or the next writer to close the store, then gives the space back. An HDF5 store becomes one
+self-contained file when the process that has compacted it closes it, and nobody else has it open.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ def compact(store: FeatureStore, feature_sets: Sequence[str] | None = None, wait
     told: dict[str, Any] = {}
     problems = []
     with store._writer.area().alone(wait_s):
+        store.compacted = True
         for name in store.feature_sets() if feature_sets is None else feature_sets:
             committed = store._committed(name)
             committed.refresh()
@@ -54,7 +56,7 @@ def compact(store: FeatureStore, feature_sets: Sequence[str] | None = None, wait
             problems += merge_segments(store, committed)
             told[name] = {"segments_before": before[0], "bytes_before": before[1]}
         store._container.settled()
-        waiting = give_back(store, list(told), fold=feature_sets is None)
+        waiting = give_back(store, list(told))
     for name, one in told.items():
         committed = store._committed(name)
         committed.refresh()
@@ -147,13 +149,12 @@ def _write_merged(store: FeatureStore, committed: CommittedSet) -> None:
     committed.refresh()
 
 
-def give_back(store: FeatureStore, feature_sets: Sequence[str], fold: bool = False) -> int:
+def give_back(store: FeatureStore, feature_sets: Sequence[str]) -> int:
     """Remove what was replaced, if nobody else has the store open; return how many bytes could not be removed.
 
     Args:
         store: open for writing, alone.
         feature_sets: names.
-        fold: also bring the store into its most self-contained form.
     """
     if store._lease is None:
         return 0
@@ -172,8 +173,6 @@ def give_back(store: FeatureStore, feature_sets: Sequence[str], fold: bool = Fal
                 store.refresh()
         if alone:
             store._container.settled()
-            if fold and store._container.fold():
-                store.refresh()
     return waiting
 
 
@@ -188,10 +187,21 @@ def _replaced_bytes(store: FeatureStore, committed: CommittedSet) -> int:
     return total
 
 
-def close_quietly(store: FeatureStore, feature_sets: Sequence[str]) -> None:
-    """Give back what can be given back when a writer closes the store; what cannot is left to the next one."""
+def leave_tidy(store: FeatureStore, feature_sets: Sequence[str], fold: bool) -> None:
+    """Give back what can be given back when a writer closes the store; what cannot is left to the next one.
+
+    Args:
+        store: open for writing; the last that is done with it.
+        feature_sets: those of which something was replaced.
+        fold: also bring the store into its most self-contained form, if nobody else has it open.
+    """
+    if store._lease is None:
+        return
     try:
         with store._writer.area().alone(0.0):
             give_back(store, feature_sets)
+            with store._lease.exclusive() as alone:
+                if alone and fold:
+                    store._container.fold()
     except CuebankError:
-        return
+        return  # another process is compacting, or something is damaged, which `verify` says

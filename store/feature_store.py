@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from .compact import close_quietly
+from .compact import leave_tidy
 from .containers import container_at
 from .errors import BadInput, Conflict, NotFound, nearest
 from .feature_set import CommittedSet, MapBudget, SeriesList
@@ -66,6 +66,7 @@ class FeatureStore:
         self._sets: dict[str, CommittedSet] = {}
         self._budget = MapBudget()
         self._lease: Lease | None = None
+        self.compacted = False  # by this object
         self._seen: dict[tuple[str, str, str | None], Seen] = {}
 
     @classmethod
@@ -126,8 +127,8 @@ class FeatureStore:
         """
         if self._writer.at_work:
             replaced = [name for name, one in self._sets.items() if one.replaced]
-            if replaced:
-                close_quietly(self, replaced)
+            if replaced or self.compacted:
+                leave_tidy(self, replaced, self.compacted)
         self._writer.close()
         if self._lease is not None:
             self._lease.close()

@@ -50,6 +50,10 @@ class Hdf5Container:
         self.path = path
         self.shelf = Shelf(path)
         self._area = area
+        self._fingerprint: tuple[FeatureSpec | None, str] = (
+            None,
+            "",
+        )  # of the last one: segments are opened by thousands
 
     def exists(self) -> bool:
         """Return whether there is a store at the path.
@@ -179,7 +183,9 @@ class Hdf5Container:
         """
         where = f"Segment `{segment}` of feature set `{spec.name}`"
         file, path = self.shelf.open(quote_name(spec.name), "segments", segment, where)
-        return SegmentBundle(file, path, segment, spec, where)
+        if self._fingerprint[0] is not spec:
+            self._fingerprint = spec, spec.fingerprint
+        return SegmentBundle(file, path, segment, spec, self._fingerprint[1], where)
 
     def new_segment(self, spec: FeatureSpec) -> SegmentFileWriter:
         """Begin a segment in the writing area."""

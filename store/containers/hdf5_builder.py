@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -138,7 +139,7 @@ class Builder:
         """Make a contiguous dataset, and fill it where HDF5 says that it lies."""
         offset = contiguous(self._file, path, shape, dtype)
         self._descriptor.close()
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        size = math.prod(shape) * dtype.itemsize
         if not size:
             return 0, 0
         if isinstance(content, CopyOf):

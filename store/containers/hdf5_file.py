@@ -6,6 +6,7 @@ index arrays too, since they lie just before the directory at the end of the fil
 
 from __future__ import annotations
 
+import math
 import mmap
 import os
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from .zarr_bundle import count
 
 TAIL_BYTES = 2**14  # of the end of a file are read when it is opened
 MAX_CHUNKS = 2**22  # of one array
+_KEYS = {"shape", "dtype", "chunk_rows"}
 _DTYPES = {
     name: np.dtype(name) for name in ("bool", "uint8", "uint32", "int64", "uint64", "float16", "float32", "float64")
 }
@@ -158,11 +160,11 @@ class Stored:
         """
         try:
             document = self.arrays[name]
-            shape = tuple(count(size, 2**62) for size in document["shape"])
-            if len(shape) in (1, 2) and set(document) <= {"shape", "dtype", "chunk_rows"}:
+            shape = tuple([count(size, 2**62) for size in document["shape"]])
+            if len(shape) in (1, 2) and document.keys() <= _KEYS:
                 return _DTYPES[document["dtype"]], shape
             found = str(document)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             found = repr(error)
         raise corrupt(self.where, f"Its document does not describe its array `{name[:40]}`: {found[:80]}.")
 
@@ -173,8 +175,7 @@ class Stored:
             Corrupt: if it does not.
         """
         dtype, shape = self.describe(name)
-        size = dtype.itemsize * int(np.prod(shape, dtype=object))
-        return self._inside(name, size, dtype.itemsize)
+        return self._inside(name, dtype.itemsize * math.prod(shape), dtype.itemsize)
 
     def _inside(self, name: str, size: int, itemsize: int) -> Region:
         offset = self._offsets[name]
@@ -186,7 +187,8 @@ class Stored:
     def view(self, name: str) -> np.ndarray:
         """Return the elements of an uncompressed array, read-only, not yet proven."""
         dtype, shape = self.describe(name)
-        return self.file.view(*self.region(name)).view(dtype).reshape(shape)
+        data = self.file.view(*self._inside(name, dtype.itemsize * math.prod(shape), dtype.itemsize)).view(dtype)
+        return data if len(shape) == 1 else data.reshape(shape)
 
     def chunk_rows(self, name: str) -> int | None:
         """Return how many rows a chunk of a compressed array has; None if it is not compressed."""

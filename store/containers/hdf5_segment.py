@@ -105,6 +105,7 @@ class SegmentBundle(IndexBundle):
         path: of the segment in the file.
         name: of the segment.
         spec: of its feature set.
+        fingerprint: of that.
         where: the segment in words, for errors.
 
     Raises:
@@ -113,10 +114,10 @@ class SegmentBundle(IndexBundle):
 
     arrays = metadata.INDEX_ARRAYS
 
-    def __init__(self, file: Hdf5File, path: str, name: str, spec: FeatureSpec, where: str) -> None:
+    def __init__(self, file: Hdf5File, path: str, name: str, spec: FeatureSpec, fingerprint: str, where: str) -> None:
         self.dim, self.dtype = spec.dim, np.dtype(spec.dtype)
         super().__init__(file, path, name, "segment", where)
-        if self.fingerprint != spec.fingerprint:
+        if self.fingerprint != fingerprint:
             raise corrupt(where, "It was made by another recipe than its feature set.")
 
     def _look(self, own: Mapping[str, Any]) -> None:

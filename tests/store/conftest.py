@@ -19,7 +19,7 @@ from cuebank.store import FeatureSpec, FeatureStore, Recipe, Series, Timebase
 PROGRAMS = Path(__file__).resolve().parent / "programs"
 
 
-@pytest.fixture(params=["zarr"])
+@pytest.fixture(params=["zarr", "h5"])
 def container(request: pytest.FixtureRequest) -> str:
     """Each container in turn; the contract tests hold for all."""
     return request.param
