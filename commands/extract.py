@@ -43,6 +43,13 @@ from .terminal import DEVICE, FAILED, INTERRUPTED, JSON, PATH, STORE, THREADS, B
     show_default=True,
     help="As stored.",
 )
+@click.option(
+    "--codec",
+    type=click.Choice(["none", "zstd", "blosc"]),
+    default="none",
+    show_default=True,
+    help="Lossless compression of new feature sets; without it, they are memory-mapped.",
+)
 @click.option("--keep-last", "keep_last_s", type=float, help="Use only the last so many seconds of each clip's sound.")
 @click.option("--overwrite", is_flag=True, help="Make series anew that are in the store already.")
 @click.option("--decode-workers", type=click.IntRange(0), default=1, show_default=True, help="0: in this process.")

@@ -1,4 +1,4 @@
-"""`cuebank store`: look into a store, check it."""
+"""`cuebank store`: look into a store, check it; what changes or copies it is in files of its own."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 import click
 
 from ..store.printable import printable
-from . import store_export
+from . import store_change, store_export
 from .terminal import FAILED, JSON, PATH, cell, row, table
 
 
 @click.group()
 def store() -> None:
-    """Look into a feature store, list its series, check it."""
+    """Look into a feature store, check it, give space back, copy it."""
 
 
 @store.command("info")
@@ -86,5 +86,7 @@ def store_verify(path: Path, as_json: bool) -> None:
     sys.exit(0 if result["ok"] else FAILED)
 
 
+store.add_command(store_change.store_compact)
+store.add_command(store_change.store_drop)
 store.add_command(store_export.store_export)
 store.add_command(store_export.store_hash)

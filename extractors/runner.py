@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import cast
 
 from ..store.clips_table import ClipsTable
-from ..store.errors import BadInput
+from ..store.compact import compact
+from ..store.errors import BadInput, Conflict
 from ..store.feature_store import FeatureStore
 from .base import Extractor, ExtractorSettings
 from .errors import MediaError
@@ -34,6 +35,7 @@ def extract(
     pooling: str = "none",
     precision: str = "fp32",
     dtype: str = "float16",
+    codec: str = "none",
     keep_last_s: float | None = None,
     device: str = "cpu",
     threads: int | None = None,
@@ -54,8 +56,9 @@ def extract(
         store: path of the store; made if there is none.
         weights: for all backbones, or by name of backbone; see `ExtractorSettings`.
         seed, layers, pooling, precision, dtype, keep_last_s, device: see `ExtractorSettings`.
+        codec: how new feature sets lie on the disk: `none` (memory-mapped), or compressed by `zstd` or `blosc`.
         threads: CPU threads of torch during this call; None: torch's own choice.
-        overwrite: make series anew that are there.
+        overwrite: make series anew that are there; the space of the old ones is given back at the end.
         decode_workers: processes that decode ahead; 0: decode in this one.
         commit_every_s: seconds between commits, >= 0.
         dry_run: only say what there is to do; write nothing.
@@ -87,7 +90,7 @@ def extract(
     ]
     with _threads(threads):
         extractors = [load(name, one) for name, one in zip(names, settings, strict=True)]
-        run = _Run(extractors, table, str(store), started)
+        run = _Run(extractors, table, str(store), started, codec)
         if dry_run:
             return run.survey(overwrite, keep_last_s)
         return run.run(overwrite, decode_workers, commit_every_s, progress)
@@ -157,13 +160,14 @@ class _Run:
     table: ClipsTable
     store: str
     started: float
+    codec: str = "none"
     loaded: float = field(default_factory=time.monotonic)
     done: int = 0
     failed: list[Failed] = field(default_factory=list)
     model_s: float = 0.0
 
     def __post_init__(self) -> None:
-        self.specs = [spec for extractor in self.extractors for spec in extractor.specs]
+        self.specs = [replace(spec, codec=self.codec) for one in self.extractors for spec in one.specs]
         self.timings = {"load_s": round(self.loaded - self.started, 3), "began_at": time.time()}
 
     def survey(self, overwrite: bool, keep_last_s: float | None) -> ExtractReport:
@@ -207,8 +211,17 @@ class _Run:
                 finally:
                     if progress is not None:
                         progress.close()
+            if overwrite and not interrupted:
+                self._give_back(features)
         self.timings["model_s"] = round(self.model_s, 3)
         return self._report(plan, interrupted=interrupted)
+
+    def _give_back(self, features: FeatureStore) -> None:
+        """Leave out of the store what was written over."""
+        try:
+            compact(features, [spec.name for spec in self.specs])
+        except Conflict:
+            return  # another process is compacting right now; the next `cuebank store compact` does it
 
     def _work(self, plan: Plan, pool: DecodePool, writer: SeriesWriter, progress: Progress | None) -> None:
         rates = sorted({extractor.input_rate_hz for extractor in self.extractors})

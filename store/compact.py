@@ -52,17 +52,20 @@ def compact(store: FeatureStore, feature_sets: Sequence[str] | None = None, wait
         for name in store.feature_sets() if feature_sets is None else feature_sets:
             committed = store._committed(name)
             committed.refresh()
-            before = len(committed.index and committed.visible), store._container.size(name)
+            told[name] = {f"{key}_before": value for key, value in _measured(store, committed).items()}
             problems += merge_segments(store, committed)
-            told[name] = {"segments_before": before[0], "bytes_before": before[1]}
         store._container.settled()
         waiting = give_back(store, list(told))
     for name, one in told.items():
         committed = store._committed(name)
         committed.refresh()
-        one["segments_after"] = len(committed.index and committed.visible)
-        one["bytes_after"] = store._container.size(name)
+        one.update({f"{key}_after": value for key, value in _measured(store, committed).items()})
     return {"feature_sets": told, "waiting_bytes": waiting, "problems": problems}
+
+
+def _measured(store: FeatureStore, committed: CommittedSet) -> dict[str, int]:
+    committed._with_ids()  # looks at the disk
+    return {"segments": len(committed.visible), "bytes": store._container.size(committed.spec.name)}
 
 
 def merge_segments(
@@ -88,11 +91,12 @@ def merge_segments(
         for name, positions in gone.items():
             kept = keep.get(name, np.empty(0, np.int64))
             keep[name] = kept[~np.isin(kept, positions)]
-    for run in list(_runs(committed, keep) if only is None else ([name] for name in committed.visible if name in only)):
+    runs = list(_runs(committed, keep)) if only is None else [[name] for name in committed.visible if name in only]
+    for run in runs:
         segments = {name: committed.segment(name) for name in run}
-        kept = {name: keep.get(name, np.empty(0, np.int64)) for name in run}
+        kept_of = {name: keep.get(name, np.empty(0, np.int64)) for name in run}
         try:
-            rewrite(store._container, committed.spec, segments, kept, committed.replaced)
+            rewrite(store._container, committed.spec, segments, kept_of, committed.replaced)
         except Corrupt as error:
             problems.append({"feature_set": committed.spec.name, "problem": f"{error.asked} {error.found}"})
     committed.refresh()

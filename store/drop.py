@@ -1,15 +1,15 @@
-"""Removing series, or a whole feature set, from a store: out of sight at once, and from the disk as soon as it is safe."""
+"""Removing series, or a whole feature set, from a store: out of sight at once, from the disk as soon as it is safe."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .compact import give_back, merge_segments
 from .errors import Conflict, NotFound, nearest
-from .keys import encode_key, hash_key
+from .keys import Key, encode_key, hash_key
 
 if TYPE_CHECKING:
     from .feature_set import CommittedSet
@@ -62,6 +62,43 @@ def drop(
         waiting = give_back(store, [feature_set])
     store.refresh()
     return {"feature_set": feature_set, "series": series, "waiting_bytes": waiting}
+
+
+def keys_of(
+    store: FeatureStore,
+    feature_set: str,
+    clips: Collection[str] = (),
+    groups: Collection[str] = (),
+    entities: Collection[str] = (),
+) -> list[Key]:
+    """Return the keys of all series and failures of some clips.
+
+    Args:
+        store: an open store.
+        feature_set: name.
+        clips: ids of clips.
+        groups: all clips of these groups, by any version of the clips table.
+        entities: only these; none named: all, and the whole clip.
+
+    Raises:
+        NotFound: if there is no such feature set, or no version of the clips table has one of the groups.
+    """
+    wanted, unknown, known = set(clips), set(groups), set()
+    for version in store.clips_versions() if groups else ():
+        for clip in store.clips(version):
+            known.add(clip.group_id or "")
+            if clip.group_id in groups:
+                wanted.add(clip.clip_id)
+                unknown.discard(clip.group_id)
+    if unknown:
+        missed = min(unknown)
+        raise NotFound(
+            f"The clips of group {missed!r} were asked for.",
+            f"No clips table of the store has it. {nearest(missed, sorted(known - {''}))}",
+            "Name the clips with --clip.",
+        )
+    listed = [Key(*item[:2]) for item in (*store.series(feature_set), *store.failures(feature_set))]
+    return [key for key in listed if key.clip_id in wanted and (not entities or key.entity_id in entities)]
 
 
 def _positions(committed: CommittedSet, keys: Sequence[tuple[str, str | None]]) -> list[tuple[str, int]]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .compact import compact
 from .each_series import chosen, each_series
 from .errors import BadInput, Conflict, NotFound, nearest
 from .feature_store import FeatureStore
@@ -145,6 +146,7 @@ def _copy_store(store: FeatureStore, names: list[str], path: Path, tick: Progres
                 copy.record_failure(name, *failure)
             copy.commit()
             done[name] = {"series": series, "rows": rows, "failed": len(failures)}
+        compact(copy)
     return done
 
 

@@ -155,7 +155,8 @@ class CommittedSet:
 
     def _open(self, names: list[str], known: set[str]) -> tuple[dict[str, Segment], set[str]]:
         """Open the segments that are not known; return them, and the names of those that they stand in place of."""
-        opened, hidden = {}, set()
+        opened: dict[str, Segment] = {}
+        hidden: set[str] = set()
         for name in names:
             if name in known:
                 continue

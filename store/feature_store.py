@@ -19,8 +19,8 @@ from .containers import container_at
 from .errors import BadInput, Conflict, NotFound, nearest
 from .feature_set import CommittedSet, MapBudget, SeriesList
 from .keys import Key, encode_key
-from .recipe import FeatureSpec
 from .lease import Lease
+from .recipe import FeatureSpec
 from .series import Coverage, Failure, Series, check_series, copy_values
 from .windows import Stretch
 from .writer import StoreWriter

@@ -145,9 +145,7 @@ class KeyIndex:
         """Return the number of rows of all live series."""
         if self.merged is not None and len(self.tables[0].hashes) == 0:
             return self.merged.rows
-        return sum(
-            int(table.row_sizes[mine].sum()) for table, mine in zip(self.tables, self.entries(OK), strict=True)
-        )
+        return sum(int(table.row_sizes[mine].sum()) for table, mine in zip(self.tables, self.entries(OK), strict=True))
 
     @cached_property
     def clip_count(self) -> int:
@@ -174,4 +172,3 @@ def live_key(found: Found) -> Key:
     """Return the key of what was found."""
     table, entry = found
     return decode_key(*table.encoded_key(entry))
-

@@ -96,7 +96,7 @@ def _locked(folder: Path) -> int:
 def _is_still(fd: int, path: Path) -> bool:
     """Return whether a name still leads to the open folder."""
     try:
-        named = os.lstat(path)  # noqa: PTH116 (beside fstat)
+        named = os.lstat(path)
     except FileNotFoundError:
         return False
     opened = os.fstat(fd)

@@ -94,8 +94,8 @@ class FeatureSpec:
         recipe: how it was made.
         timebase: the clock, or None where rows have no constant rate (one row per clip, events).
         scope: `clip` or `entity`.
-        codec: how values lie on the disk: `none` (memory-mapped), or losslessly compressed by `zstd`, or by `blosc` with
-            shuffled bytes. It does not change the numbers, so the fingerprint does not know it.
+        codec: how values lie on the disk: `none` (memory-mapped), or losslessly compressed by `zstd`, or by `blosc`
+            with shuffled bytes. It does not change the numbers, so the fingerprint does not know it.
 
     Raises:
         BadInput: for an unknown kind, dtype, scope or codec, or a dim below 1.

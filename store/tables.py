@@ -28,12 +28,18 @@ class Table(Protocol):
     `positions` (n,) where in that.
     """
 
-    names: Sequence[str]
-    hashes: np.ndarray
-    status: np.ndarray
-    numbers: np.ndarray
-    positions: np.ndarray
-    row_sizes: np.ndarray
+    @property
+    def names(self) -> Sequence[str]: ...
+    @property
+    def hashes(self) -> np.ndarray: ...
+    @property
+    def status(self) -> np.ndarray: ...
+    @property
+    def numbers(self) -> np.ndarray: ...
+    @property
+    def positions(self) -> np.ndarray: ...
+    @property
+    def row_sizes(self) -> np.ndarray: ...
 
     def prove(self) -> None:
         """Look at all ids; Corrupt if some cannot be read."""

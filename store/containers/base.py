@@ -50,6 +50,8 @@ class SegmentFile(IndexFile, Protocol):
 
     series: int
     rows: int
+    dim: int
+    dtype: np.dtype[Any]  # of `values`
     fingerprint: str
     replaces: Sequence[str]  # names of the segments in place of which it stands
 
@@ -138,9 +140,7 @@ class Container(Protocol):
     def open_index(self, spec: FeatureSpec, index: str) -> IndexFile:
         """Open a merged index."""
 
-    def write_index(
-        self, spec: FeatureSpec, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]
-    ) -> str:
+    def write_index(self, spec: FeatureSpec, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> str:
         """Write a merged index, durably, as the newest one; return its name."""
 
     def remove(self, name: str, segments: Sequence[str], indexes: Sequence[str]) -> int:
@@ -171,4 +171,4 @@ class Container(Protocol):
         """Return a version of the clips table."""
 
     def check(self) -> Iterator[tuple[str | None, str]]:
-        """Yield (feature set or None, what is wrong) of everything but segments and indexes; raises nothing but OSError."""
+        """Yield (feature set or None, what is wrong) of all but segments and indexes; raises nothing but OSError."""

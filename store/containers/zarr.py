@@ -303,8 +303,10 @@ def _check_group(folder: Path, kind: str) -> Iterator[str]:
     if folder.is_symlink():
         yield f"`{folder.name}` is a link."
         return
-    found = [list(differences(folder / "zarr.json", render_json(metadata.plain_group(kind, version)), f"`{folder.name}`"))
-             for version in metadata.READABLE]
+    found = [
+        list(differences(folder / "zarr.json", render_json(metadata.plain_group(kind, version)), f"`{folder.name}`"))
+        for version in metadata.READABLE
+    ]
     if all(found):
         yield from found[-1]
 

@@ -75,7 +75,7 @@ class SegmentFolder(IndexFolder):
 
     def _encoded(self, data: np.ndarray, document: dict[str, Any]) -> EncodedRows:
         """Return compressed rows by the shard index at the end of the file."""
-        inner, chunks, chunk_bytes = metadata.shard_layout(document)
+        inner, chunks, _ = metadata.shard_layout(document)
         end = len(data) - 16 * chunks - 4
         if end < 0 or crc32c(data[end:-4]) != int.from_bytes(data[-4:].tobytes(), "little"):
             raise corrupt(self.where, "The shard index of its values does not agree with its checksum.")

@@ -86,7 +86,7 @@ class SegmentFolderWriter:
 
     def _compress(self, document: dict[str, Any], rows: int, row_bytes: int) -> None:
         """Write the shard of compressed values: chunk after chunk, then the shard index and its checksum."""
-        inner, chunks, chunk_bytes = metadata.shard_layout(document)
+        _, chunks, chunk_bytes = metadata.shard_layout(document)
         self._chunks = 0
         entries, end = np.zeros((chunks, 2), "<u8"), 0
         shard = create_file(self.folder / "values" / metadata.chunk_name(document))

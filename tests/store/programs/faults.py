@@ -156,7 +156,9 @@ def strike(place: Path, container: str, kind: str, number: int) -> None:
         scenario.check(path, max(promised, 1))
         scenario.complete(path)
     except Exception as error:
-        raise SystemExit(f"{kind} at point {number}, after {promised} steps: {error!r}, {traceback.format_exc()}") from error
+        raise SystemExit(
+            f"{kind} at point {number}, after {promised} steps: {error!r}, {traceback.format_exc()}"
+        ) from error
     shutil.rmtree(place)
 
 

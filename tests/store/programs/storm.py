@@ -36,11 +36,12 @@ ALL = [(name, key) for name in SPECS for key in ALL_KEYS]
 
 def write(path: Path, log: int, writer: int, round_: int, rng: random.Random) -> None:
     """Commit one thing after the other, until killed."""
+    parent = os.getppid()
     with FeatureStore.open(path, "a") as store:
         for spec in SPECS.values():
             store.create(spec)
         version = ledger.WRITERS * 1000 * round_ + writer
-        while True:
+        while os.getppid() == parent:  # or the storm has failed, and nobody is left to kill us
             version += ledger.WRITERS  # no two writers have the same
             series = [(name, key) for name in SPECS for key in rng.sample(ledger.own_keys(writer), rng.randint(0, 3))]
             if rng.random() < 0.3:
@@ -58,8 +59,8 @@ def write(path: Path, log: int, writer: int, round_: int, rng: random.Random) ->
 
 def read(path: Path, log: Path, out: int, rounds: int, rng: random.Random) -> None:
     """Look at the store until so many rounds are over: what is promised is there, what is there is whole."""
-    book, store, looks, count = Ledger(log), None, 0, 0
-    while book.rounds < rounds:
+    book, store, looks, count, parent = Ledger(log), None, 0, 0, os.getppid()
+    while book.rounds < rounds and os.getppid() == parent:
         book.read_on()
         promised = book.promised()
         if store is None or rng.random() < 0.3:
