@@ -35,7 +35,7 @@ def store_info(path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(info))
         return
-    columns = ("kind", "series", "clips", "failed", "rows", "dim", "dtype", "rate_hz", "bytes")
+    columns = ("kind", "series", "clips", "coverage", "failed", "rows", "dim", "dtype", "rate_hz", "bytes")
     rows = [[name, *(cell(one.get(c)) for c in columns)] for name, one in info["feature_sets"].items()]
     table(["feature set", *columns], rows)
     for name, one in info["feature_sets"].items():

@@ -7,7 +7,7 @@ segments at a time; see FORMAT.md for what lies on the disk.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -34,11 +34,16 @@ SEEN_SERIES = 2**16  # of so many at most it is remembered where they lie: half 
 
 
 class Seen(NamedTuple):
-    """A series that was read before: views of all its rows, how they lie in time, rows per second as far as known."""
+    """A series that was read before, and proven.
+
+    `series`: views of all its rows, without values if they are compressed: `unpack(first, last)` then gives rows.
+    `stretch`: how they lie in time. `rate_hz`: rows per second as far as known.
+    """
 
     series: Series
     stretch: Stretch
     rate_hz: float | None
+    unpack: Callable[[int, int], Series] | None
 
 
 class FeatureStore:
@@ -91,9 +96,18 @@ class FeatureStore:
             store._prepare_to_write()
         elif not store._container.exists():
             raise NotFound(f"The store {path} was opened.", "It does not exist.", "Run `cuebank extract` to make it.")
-        folder = store._container.lock_folder()
-        store._lease = None if folder is None else Lease(folder)
+        store._lease = store._take_lease()
         return store
+
+    def _take_lease(self) -> Lease | None:
+        """Lock what is open, so that nothing of it is taken away; None where nothing can be."""
+        while True:
+            folder = self._container.lock_folder()
+            try:
+                return None if folder is None else Lease(folder)
+            except FileNotFoundError:
+                if not self._container.exists():  # else it has just become one file
+                    raise
 
     def _prepare_to_write(self) -> None:
         if not self.path.parent.is_dir():
@@ -236,7 +250,12 @@ class FeatureStore:
         series = seen.series
         if start_s is not None or stop_s is not None:
             first, last = seen.stretch.between(series.times, start_s, stop_s, seen.rate_hz)
-            series = Series(series.values[first:last], series.times[first:last], series.valid[first:last])
+            if seen.unpack is None:
+                series = Series(series.values[first:last], series.times[first:last], series.valid[first:last])
+            else:
+                series = seen.unpack(first, last)
+        elif seen.unpack is not None:
+            series = seen.unpack(0, len(series.times))
         if out is not None:
             series = Series(copy_values(series.values, out), series.times, series.valid)
         return series
@@ -245,10 +264,15 @@ class FeatureStore:
         """Find and prove a series, and remember it for the next time."""
         known, dropped = self._seen, self._budget.dropped
         committed = self._committed(feature_set)
-        series = committed.read(clip_id, entity_id)
-        seen = Seen(series, Stretch(0, len(series.times)), committed.rate_hz)
-        if committed.spec.codec != "none":
-            return seen  # decoded rows are the caller's memory, not a view
+        segment, place = committed.locate(clip_id, entity_id)
+        series, unpack = segment.read(place), None
+        if segment.compressed:
+            series = Series(series.values[:0], series.times, series.valid)
+
+            def unpack(first: int, last: int) -> Series:
+                return segment.rows(place.start + first, place.start + last)
+
+        seen = Seen(series, Stretch(0, len(series.times)), committed.rate_hz, unpack)
         if len(known) >= SEEN_SERIES or self._budget.dropped != dropped:
             known.clear()  # its views keep files open that the budget has let go of
         known[feature_set, clip_id, entity_id] = seen

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .errors import Corrupt
+
 if TYPE_CHECKING:
     from .feature_store import FeatureStore
 
@@ -11,11 +13,16 @@ if TYPE_CHECKING:
 def store_info(store: FeatureStore) -> dict[str, Any]:
     """Return format, clips version and feature sets of a store as plain JSON values.
 
-    `bytes` is what the feature set takes on the disk, `rate_hz` a number or None; `broken_segments` counts those whose
-    index cannot be read (`cuebank store verify` says why).
+    `bytes` is what the feature set takes on the disk, `rate_hz` a number or None, `coverage` the share of the clips of the
+    newest clips table (more than 1 if there are series of others); `broken_segments` counts those whose index cannot be
+    read (`cuebank store verify` says why), `replaced_segments` those that the next `compact` gives back.
     """
     container = store._container
     clips = container.clips_versions()
+    try:
+        in_table = len({clip.clip_id for clip in store.clips()}) if clips else None
+    except Corrupt:
+        in_table = None  # `cuebank store verify` says what is wrong with the table
     sets = {}
     for name in store.feature_sets():
         committed = store._committed(name)
@@ -28,6 +35,7 @@ def store_info(store: FeatureStore) -> dict[str, Any]:
             "clips": cover.clips,
             "rows": cover.rows,
             "failed": cover.failed,
+            "coverage": round(cover.clips / in_table, 4) if in_table else None,
             "dim": spec.dim,
             "dtype": spec.dtype,
             "bytes": container.size(name),

@@ -219,6 +219,11 @@ class Segment:
         self._maps = None
 
     @property
+    def compressed(self) -> bool:
+        """Whether values must be unpacked to be read; known once the row files have been mapped."""
+        return isinstance((self._maps or self.map())[0], EncodedRows)
+
+    @property
     def mapped(self) -> bool:
         """Whether the row files are mapped."""
         return self._maps is not None

@@ -6,7 +6,6 @@ Every file appears by the rename of a finished and synced one. h5py alone opens 
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import BadInput, NotFound
-from ..files import corrupt, crc32c, folder_bytes, open_regular, sync, sync_tree
+from ..errors import BadInput
+from ..files import crc32c, folder_bytes, sync, sync_tree
 from ..keys import quote_name, unquote_name
 from ..recipe import FeatureSpec
 from ..writing_area import WritingArea
@@ -23,8 +22,8 @@ from . import hdf5_clips, hdf5_fold, zarr_clips
 from . import zarr_metadata as metadata
 from .hdf5_check import check_store
 from .hdf5_file import Stored
-from .hdf5_layout import BUNDLES, LINKS, USER_BLOCK, kind_of
 from .hdf5_links import digest, listing, read_links, write_links
+from .hdf5_opening import is_store
 from .hdf5_packed import CLIPS, PARTS, STORE, bundle_path, write_single
 from .hdf5_segment import IndexBundle, SegmentBundle
 from .hdf5_segment_writer import SegmentFileWriter
@@ -63,49 +62,7 @@ class Hdf5Container:
             BadInput: if it is an HDF5 file of something else, or of a newer cuebank.
             Corrupt: if a file is damaged on which all of it depends.
         """
-        where = f"The store {self.path}"
-        kind = self._file_kind(where)
-        if self.shelf.is_folder():
-            self._check_root(f"{self.shelf.root}/{STORE_FILE}", where)
-            for path in self.shelf.packed_paths():
-                self.shelf.open_packed(path)
-            return True
-        if kind == BUNDLES:
-            self._check_root(str(self.path), where)
-            return True
-        if kind == LINKS:
-            raise NotFound(
-                f"{where} was opened.",
-                f"It has only links; they lead into the folder `{self.shelf.root.name}`, which is not there.",
-                "Put the folder beside the file; `cuebank store export` makes one file that needs no folder.",
-            )
-        return False
-
-    def _file_kind(self, where: str) -> str | None:
-        """Return what the file at the path is, None if there is no file."""
-        asked = f"{where} was opened."
-        if not os.path.lexists(self.path):
-            return None
-        if self.path.is_dir():
-            raise NotFound(asked, "It is a folder.", "Give the HDF5 file of a store, or a folder like `features.zarr`.")
-        fd = open_regular(self.path, where)
-        try:
-            block = os.pread(fd, USER_BLOCK + 8, 0)
-        finally:
-            os.close(fd)
-        kind = kind_of(block, where)
-        if kind is None:
-            what = "an HDF5 file" if b"\x89HDF\r\n\x1a\n" in (block[:8], block[USER_BLOCK:]) else "a file"
-            raise BadInput(asked, f"It is {what}, but not a cuebank store.", "Give another path.")
-        return kind
-
-    def _check_root(self, path: str, where: str) -> None:
-        stored = Stored(self.shelf.open_packed(path), "", where)
-        if stored.attributes.get("kind") != "store":
-            kind = str(stored.attributes.get("kind"))[:40]
-            raise BadInput(f"{where} was opened.", f"It is a part of one, a {kind}.", "Give the path of the store.")
-        if stored.attributes != STORE:
-            raise corrupt(where, "Its document is not that of a store.")
+        return is_store(self.shelf)
 
     def create(self) -> None:
         """Make an empty store at the path, unless another process has just done so."""

@@ -131,7 +131,7 @@ class Shelf:
         Raises:
             Corrupt: if it is not there, or the file is damaged.
         """
-        for _, packed in self._packed.values():  # as last listed: bundles do not vanish from a mapped file
+        for _, packed in list(self._packed.values()):  # as last listed: bundles do not vanish from a mapped file
             if name in packed.parts.get((quoted, part), ()):
                 return packed, bundle_path(quoted, part, name)
         path = self.single(quoted, part, name)

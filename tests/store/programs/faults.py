@@ -33,6 +33,7 @@ from typing import Any
 
 import scenario
 import shim
+from forks import Child, share_out
 
 DONE, FAILED, WRONG = 0, 2, 3  # how a child ends: all steps done; the fault was reported; something else happened
 KINDS = {
@@ -46,7 +47,6 @@ KINDS = {
 }
 LIMITS = range(0, 2**15, 64)  # the files of the scenario are about as long
 ERRORS = dict.fromkeys(shim.NAMES[1:] + shim.SYNCS + shim.LOOKS, errno.EIO)
-_write, _close = os.write, os.close
 
 
 class Fault:
@@ -60,7 +60,7 @@ class Fault:
     def __init__(self, kind: str, number: int) -> None:
         self.kind, self.number = kind, number
         self.count = 0
-        shim.install(self.around, shim.CHANGES + (shim.LOOKS if kind in ("refuse", "lost") else ()))
+        shim.install(self.around, shim.CHANGES + (shim.LOOKS if kind == "refuse" else ()))
 
     def _can_hit(self, name: str, args: tuple) -> bool:
         if self.kind == "short":
@@ -120,46 +120,43 @@ def reported(error: BaseException | None, kind: str) -> bool:
     return False
 
 
-def run_child(path: Path, kind: str, number: int) -> tuple[int, int, bytes]:
-    """Run the scenario in a fork with a fault; return its exit status, what it promised, and its last words."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        status, points = WRONG, set_fault(kind, number)
-        try:
-            # Every other time the error ends the process on the spot, as a crash would.
-            scenario.run(path, lambda: _write(writer, b"+"), again=kind == "interrupt", tidy=number % 2 == 0)
-            status = DONE
-        except Exception as error:  # noqa: BLE001 (a fork must never return into the parent's code)
-            status = FAILED if reported(error, kind) else WRONG
-            if status == WRONG:
-                _write(writer, traceback.format_exc().encode())
-        finally:
-            if number < 0:
-                _write(writer, b"%d" % points())
-            os._exit(status)
-    _close(writer)
-    told = b"".join(iter(lambda: os.read(reader, 4096), b""))
-    _close(reader)
-    words = told.lstrip(b"+")
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), len(told) - len(words), words
+def run_with_fault(path: Path, kind: str, number: int, tell: Callable[[str], object]) -> int:
+    """Run the scenario with a fault; tell a `+` for each step, and how it ended."""
+    points = set_fault(kind, number)
+    try:
+        # Every other time an error ends the process on the spot, as a crash would.
+        scenario.run(path, lambda: tell("+"), again=kind == "interrupt", tidy=number % 2 == 0)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is what we look for)
+        tell(traceback.format_exc())
+        return FAILED if reported(error, kind) else WRONG
+    if number < 0:
+        tell(str(points()))
+    return DONE
 
 
-def strike(place: Path, container: str, kind: str, number: int) -> None:
-    """Let one fault strike, then look at what it left."""
+def run_child(path: Path, kind: str, number: int) -> tuple[int, int, str]:
+    """Run the scenario in a fork with a fault; return its exit status, how many steps it promised, its last words."""
+    status, told = Child(lambda tell: run_with_fault(path, kind, number, tell)).wait()
+    words = told.lstrip("+")
+    return status, len(told) - len(words), words
+
+
+def strike(place: Path, container: str, kind: str, number: int) -> str:
+    """Let one fault strike, look at what it left, and return what is wrong with that."""
     place.mkdir()
     path = place / f"features.{container}"
     status, promised, words = run_child(path, kind, number)
     try:
         if status not in KINDS[kind]:
-            raise scenario.Broken(f"the child ended with {status}: {words.decode()}")
+            raise scenario.Broken("the child did not end as it should")
         scenario.check(path, max(promised, 1))
         scenario.complete(path)
-    except Exception as error:
-        raise SystemExit(
-            f"{kind} at point {number}, after {promised} steps: {error!r}, {traceback.format_exc()}"
-        ) from error
-    shutil.rmtree(place)
+    except Exception as error:  # noqa: BLE001 (whatever it is, it is what we look for)
+        told = f"{traceback.format_exc()}The child ended with {status}. {words}"
+        return f"{kind} at point {number}, after {promised} steps: {error!r}\n{told}"
+    finally:
+        shutil.rmtree(place)
+    return ""
 
 
 def main() -> None:
@@ -168,11 +165,12 @@ def main() -> None:
     (folder / "dry").mkdir()
     status, promised, words = run_child(folder / "dry" / f"features.{container}", kind, -1)
     if status != DONE or promised != len(scenario.STEPS):
-        raise SystemExit(f"without a fault the scenario ends with {status}: {words.decode()}")
+        raise SystemExit(f"without a fault the scenario ends with {status}: {words}")
     total = int(words)
     points = random.Random(seed).sample(range(total), min(count, total)) if count else range(total)
-    for number in points:
-        strike(folder / str(number), container, kind, number)
+    broken = share_out(points, lambda number: strike(folder / str(number), container, kind, number))
+    if broken:
+        raise SystemExit("\n".join([f"{len(broken)} of {len(points)} points break the laws:", *broken[:5]]))
     print(json.dumps({"points": total, "tried": len(points)}))
 
 

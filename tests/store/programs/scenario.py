@@ -68,11 +68,16 @@ def write_table(number: int) -> Call:
     return lambda store: len(store.clips_versions()) > number or store.write_clips(TABLES[number])
 
 
-def drop_series(store: FeatureStore) -> None:
-    from cuebank.store.drop import drop
+def drop_series(key: int) -> Call:
+    """Return the call that drops a series of the first feature set."""
 
-    if not store.missing(X, [KEYS[0]]):  # an interrupted call may have done its work
-        drop(store, X, keys=[KEYS[0]])
+    def call(store: FeatureStore) -> None:
+        from cuebank.store.drop import drop
+
+        if not store.missing(X, [KEYS[key]]):  # an interrupted call may have done its work
+            drop(store, X, keys=[KEYS[key]])
+
+    return call
 
 
 def drop_feature_set(store: FeatureStore) -> None:
@@ -117,11 +122,13 @@ def steps() -> list[Step]:
         step(compact_all)
     if has("drop"):
         del second["k0"]
-        step(drop_series, demo_x=series(True, **second))
-    third = second | {"k4": 3}
-    step(*written(X, k4=3), lambda s: s.commit(), demo_x=series(True, **third))
+        step(drop_series(0), demo_x=series(True, **second))
+    third = second | {"k2": 3, "k4": 3}
+    step(*written(X, k2=3, k4=3), lambda s: s.commit(), demo_x=series(True, **third))
     step(write_table(1), clips=2)
     if has("drop"):
+        del third["k2"]  # of which two versions lie in two segments
+        step(drop_series(2), demo_x=series(True, **third))
         step(drop_feature_set, demo_y=None)
     return made
 

@@ -17,11 +17,11 @@ import shutil
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import storm_ledger as ledger
+from forks import Child
 from scenario import compact_all, has
 from storm_ledger import ALL_KEYS, SHARED_KEYS, SPECS, Broken, Ledger
 
@@ -57,7 +57,7 @@ def write(path: Path, log: int, writer: int, round_: int, rng: random.Random) ->
                 compact_all(store)
 
 
-def read(path: Path, log: Path, out: int, rounds: int, rng: random.Random) -> None:
+def read(path: Path, log: Path, rounds: int, rng: random.Random, tell: Callable[[str], object]) -> None:
     """Look at the store until so many rounds are over: what is promised is there, what is there is whole."""
     book, store, looks, count, parent = Ledger(log), None, 0, 0, os.getppid()
     while book.rounds < rounds and os.getppid() == parent:
@@ -88,36 +88,7 @@ def read(path: Path, log: Path, out: int, rounds: int, rng: random.Random) -> No
             if version < oldest[written] and written[1] not in SHARED_KEYS:
                 raise Broken(f"{written} shows version {version}, older than one promised before")
         looks += 1
-    os.write(out, f"{looks} {count}".encode())
-
-
-class Child:
-    """A fork of this process that runs a function; what it writes to the descriptor it is given comes back."""
-
-    def __init__(self, function: Callable[[int], None]) -> None:
-        reader, writer = os.pipe()
-        self.pid = os.fork()
-        if self.pid == 0:
-            status = 1
-            try:
-                os.close(reader)
-                function(writer)
-                status = 0
-            except BaseException:  # noqa: BLE001 (a fork must never return into the parent's code)
-                os.write(writer, traceback.format_exc().encode())
-            finally:
-                os._exit(status)
-        os.close(writer)
-        self._told = reader
-
-    def end(self, expected: int) -> str:
-        """Wait for its end; return what it told."""
-        with os.fdopen(self._told) as file:
-            told = file.read()
-        status = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
-        if status != expected:
-            raise SystemExit(f"a child ended with {status}: {told}")
-        return told
+    tell(f"{looks} {count}")
 
 
 def storm(path: Path, log: Path, round_: int, seed: str) -> list[str]:
@@ -129,18 +100,26 @@ def storm(path: Path, log: Path, round_: int, seed: str) -> list[str]:
         for writer in range(ledger.WRITERS)
     ]
     readers = [
-        Child(lambda out, r=reader: read(path, log, out, rounds + 1, random.Random(f"{seed} reader {r}")))
+        Child(lambda tell, r=reader: read(path, log, rounds + 1, random.Random(f"{seed} reader {r}"), tell))
         for reader in range(READERS)
     ]
     begin = time.monotonic()
     for after, writer in sorted((rng.uniform(0, LONGEST_S), writer) for writer in range(ledger.WRITERS)):
         time.sleep(max(0, begin + after - time.monotonic()))
         os.kill(writers[writer].pid, signal.SIGKILL)
-        writers[writer].end(-signal.SIGKILL)
+        ended(writers[writer], -signal.SIGKILL)
         ledger.note(fd, f"dead {writer}")
     ledger.note(fd, f"over {round_}")
     os.close(fd)
-    return [reader.end(0) for reader in readers]
+    return [ended(reader, 0) for reader in readers]
+
+
+def ended(child: Child, expected: int) -> str:
+    """Return what a child told; Broken unless it ended as expected."""
+    status, told = child.wait()
+    if status != expected:
+        raise Broken(f"a child ended with {status}: {told}")
+    return told
 
 
 def check(path: Path, book: Ledger) -> None:
