@@ -1,4 +1,4 @@
-"""The synthetic features that reading and writing are measured on: seeded noise, clips of 50 to 400 rows x 768 float16."""
+"""The features on which reading and writing are measured: seeded noise, clips of 50 to 400 rows x 768 float16."""
 
 from __future__ import annotations
 

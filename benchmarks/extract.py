@@ -16,11 +16,7 @@ Target: ratio of medians at most 1.15 on CPU. The result goes to `benchmarks/res
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import finish, footer, machine_with_torch
 
-RESULTS = Path(__file__).resolve().parent / "results"
 TARGET = 1.15
 FILE_RATE_HZ = 44_100
 
@@ -122,35 +118,9 @@ def forward_only(table: Path, options: argparse.Namespace) -> float:
         return time.perf_counter() - started
 
 
-def machine(options: argparse.Namespace) -> dict[str, Any]:
-    """What the numbers were measured on."""
-    import torch
-
-    cpu = next(
-        (line.partition(":")[2].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
-        platform.processor(),
-    )
-    packages = ("torch", "transformers", "numpy", "av", "zarr")
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return {
-        "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)),
-        "threads": options.threads or torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if options.device.startswith("cuda") else "cpu",
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
-        "commit": commit.stdout.strip() or None,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-
-
-def _lines(path: str) -> list[str]:
-    file = Path(path)
-    return file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-
-
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run both rivals in turns and compare their medians."""
+    about = machine_with_torch(options.threads, options.device, "transformers", "numpy", "av", "zarr")
     commands, forwards = [], []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -181,7 +151,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "times_real_time": round(total_s / work, 2),
         "all_command_s": [round(one["work_s"], 3) for one in commands],
         "all_forward_s": [round(one, 3) for one in forwards],
-        **machine(options),
+        **about,
     }
 
 
@@ -197,7 +167,7 @@ def to_text(result: dict[str, Any]) -> str:
     lines = [head, *(f"  {name:38} {seconds:8.2f} s  {note}" for name, seconds, note in rows)]
     verdict = "met" if result["ratio"] <= TARGET else "MISSED"
     lines.append(f"  ratio {result['ratio']:.3f} (target at most {TARGET}: {verdict}), median of {result['rounds']}")
-    lines.append(f"  {result['cpu']}, {result['cores']} cores, {result['threads']} threads, {result['date']}")
+    lines.append(f"  {footer(result)}")
     return "\n".join(lines)
 
 
@@ -219,11 +189,8 @@ def main() -> None:
         print(forward_only(options.forward_only, options))
         return
     result = measure(options)
-    if not options.no_save:
-        RESULTS.mkdir(exist_ok=True)
-        name = f"extract_{options.precision}_{options.device.replace(':', '-')}.json"
-        (RESULTS / name).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=2) if options.json else to_text(result))
+    name = f"extract_{options.precision}_{options.device.replace(':', '-')}"
+    finish(result, to_text(result), name, options.json, not options.no_save)
 
 
 if __name__ == "__main__":

@@ -50,10 +50,22 @@ def machine(*packages: str) -> dict[str, Any]:
     }
 
 
+def machine_with_torch(threads: int, device: str, *packages: str) -> dict[str, Any]:
+    """The same, with the number of threads that torch uses (0: its own choice) and the device."""
+    import torch
+
+    return {
+        **machine("torch", *packages),
+        "threads": threads or torch.get_num_threads(),
+        "device": torch.cuda.get_device_name() if device.startswith("cuda") else "cpu",
+    }
+
+
 def footer(result: dict[str, Any]) -> str:
     """The line below a table that says on what it was measured."""
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    return f"{result['cpu']}, {result['cores']} cores, load {result['load'][0]}, {versions}, {result['date']}"
+    threads = f", {result['threads']} threads" if "threads" in result else ""
+    return f"{result['cpu']}, {result['cores']} cores{threads}, load {result['load'][0]}, {versions}, {result['date']}"
 
 
 def memory_mib(what: str = "VmRSS") -> float:

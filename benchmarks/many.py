@@ -1,13 +1,14 @@
 """Stores of very many short series, made quickly: index arrays go straight into the container's segment writer.
 
-What comes out is what `store.write` and `store.commit` would have made of the same series; only nothing is synced, and a
-new segment does not list the others to find its rank.
+What comes out is what `store.write` and `store.commit` would have made of the same series; only nothing is synced, and
+a new segment does not list the others to find its rank.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -54,7 +55,7 @@ def make(path: Path, plan: Plan) -> dict[str, float]:
         names: list[str] = []
         zarr_segment_writer.bundle_names = lambda folder: names[-1:]
         bounds = np.linspace(0, plan.series, plan.segments + 1).astype(int).tolist()
-        for first, last in zip(bounds[:-1], bounds[1:], strict=True):
+        for first, last in pairwise(bounds):
             names.append(_add_segment(store._container, first, last, names))
         zarr_segment_writer.bundle_names = bundle_names
         store._container.settled()

@@ -6,7 +6,8 @@ The stores are synthetic: series of 1 to 3 rows x 8 float16, keys of a clip and 
 made). Each run is a fresh process; files are in the page cache, imports do not count. All stores take turns.
 
 - *open*: `FeatureStore.open`, `len(store.series(name))`, and one look-up.
-- *look-up*: `store.missing(name, [key])` for 20,000 keys that are there, each once, in random order.
+- *look-up*: `store.missing(name, [key])` for 20,000 keys that are there, each once, in random order. Like the reads
+  they are timed in blocks of 200, of which the median counts: other processes interrupt whole blocks.
 - *read*: `store.read` of as many others, each once (it maps their segment and computes their checksum), then all of
   these again in another order. Rows are not touched otherwise.
 - *memory*: growth of the process's resident memory from after the imports to after the opening, after the look-ups and
@@ -28,6 +29,8 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +45,7 @@ from cuebank.store import FeatureStore
 from cuebank.store.containers import hdf5 as _hdf5  # noqa: F401 (imports do not count)
 from cuebank.store.containers import zarr as _zarr  # noqa: F401
 
+BLOCK = 200
 PLANS = {
     "100,000 series": Plan(100_000, 10, False, True),
     "1,000,000 series": Plan(1_000_000, 20, False, True),
@@ -87,30 +91,33 @@ def open_once(path: Path, series: int, count: int) -> dict[str, float]:
     opened_mib = memory_mib() - before
     if found != series or absent:
         raise RuntimeError(f"{found} of {series} series were found, {absent} was not")
-    missing, read = store.missing, store.read
-    began = clock()
-    for one in wanted:
-        missing(NAME, one)
-    looked_up = clock()
+    look_up_us = _block_us(lambda one: store.missing(NAME, one), wanted)
     memory = memory_mib() - before
-    begin_reading = clock()
-    for clip, entity in others:
-        read(NAME, clip, entity)
-    have_read = clock()
-    for clip, entity in again:
-        read(NAME, clip, entity)
-    ended = clock()
-    if any(missing(NAME, one) for one in wanted):
+    read_us = _block_us(lambda one: store.read(NAME, *one), others)
+    seen_us = _block_us(lambda one: store.read(NAME, *one), again)
+    if any(store.missing(NAME, one) for one in wanted):
         raise RuntimeError("a key was not found")
     return {
         "open_ms": (opened - started) * 1e3,
-        "look_up_us": (looked_up - began) / len(wanted) * 1e6,
-        "read_us": (have_read - begin_reading) / len(others) * 1e6,
-        "seen_us": (ended - have_read) / len(again) * 1e6,
+        "look_up_us": look_up_us,
+        "read_us": read_us,
+        "seen_us": seen_us,
         "opened_mib": opened_mib,
         "memory_mib": memory,
         "read_mib": memory_mib() - before,
     }
+
+
+def _block_us(work: Callable[[Any], Any], items: list[Any]) -> float:
+    """Return the microseconds for an item: the median of the blocks."""
+    taken = []
+    for first in range(0, len(items), BLOCK):
+        block = items[first : first + BLOCK]
+        started = time.perf_counter()
+        for item in block:
+            work(item)
+        taken.append((time.perf_counter() - started) / len(block))
+    return statistics.median(taken) * 1e6
 
 
 def open_without_us(path: Path, series: int) -> dict[str, float]:
@@ -123,7 +130,7 @@ def open_without_us(path: Path, series: int) -> dict[str, float]:
         texts = []
         for part in ("clip_id", "entity_id"):
             data, ends = segment[part][:].tobytes(), segment[part + "_offsets"][:].tolist()
-            texts.append([data[first:last].decode() for first, last in zip(ends[:-1], ends[1:], strict=True)])
+            texts.append([data[first:last].decode() for first, last in pairwise(ends)])
         for position, one in enumerate(zip(*texts, strict=True)):
             places[one] = name, position
     seconds = time.perf_counter() - started

@@ -1,46 +1,45 @@
 """How long reading takes, beside the usual ways to keep features in files.
 
-    python benchmarks/read.py [--clips 1000] [--rounds 15] [--folder FOLDER] [--json] [--no-save]
+    python benchmarks/read.py [--clips 1000] [--rounds 15] [--folder FOLDER] [--fold] [--json] [--no-save]
 
 The corpus is synthetic and seeded: clips of 50 to 400 rows x 768 float16 (about 350 KB), every file in the page cache.
+"cuebank" is a store in the Zarr container, "cuebank, HDF5" one in the other, as commits leave it; with `--fold` both
+are compacted first, which makes the HDF5 one a single file.
+
 Everyone reads the same clips in the same random order, and every byte is copied into one reused buffer: a view that
 nobody reads is no measurement. In each round all take turns, in another order each time; a turn is every clip once.
 Figures are medians of the rounds, ratios are of medians.
 
 - *whole clips*, and *windows* of 50 rows at random places; "irregular" is a set without a rate: rows are searched.
   Rivals that know no time are given row numbers. h5py and zarr-python read one array of all rows, uncompressed.
-- *look-up*: the way from two string keys to a series. "Seen" is all of `read` without touching a byte.
+- *look-up*: the way from two string keys to a series: `missing` of one key, which remembers nothing from call to call;
+  "seen" is all of `read` of a key that was read before, without touching a byte.
 - *batches*: 64 whole clips into one padded block (64, 400, 768) of float32 and a mask, beside copying such a block.
 
-The result goes to `benchmarks/results/read.json`.
+The result goes to `benchmarks/results/read_cpu.json`.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
-import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 import zarr
+from corpus import COMMIT_BYTES, CONTAINERS, DIM, MOST, TIMEBASE, Noise, spec
+from machine import finish, footer, machine
 
-from cuebank.store import FeatureSpec, FeatureStore, Recipe, Timebase
+from cuebank.store import FeatureStore
+from cuebank.store.compact import compact
 from cuebank.store.gather import Gatherer
 
-RESULTS = Path(__file__).resolve().parent / "results"
-DIM, LEAST, MOST, WINDOW, BATCH, BATCHES = 768, 50, 400, 50, 64, 16
-COMMIT_BYTES = 64 * 2**20
+WINDOW, BATCH, BATCHES = 50, 64, 16
 # (group, who, rival, the rival's time divided by ours must be at least this)
 TARGETS = [
     ("whole clips", "cuebank", "np.load", 3.5),
@@ -48,42 +47,45 @@ TARGETS = [
     ("whole clips", "cuebank", "h5py, contiguous", None),
     ("whole clips", "cuebank", "zarr-python, sharded", 40),
     ("whole clips", "cuebank", "np.memmap", 1 / 1.2),
+    ("whole clips", "cuebank, HDF5", "cuebank", 0.9),
+    ("whole clips", "cuebank, HDF5, out=", "cuebank, out=", 0.9),
     ("windows", "cuebank", "np.memmap", 1 / 1.25),
     ("windows", "cuebank, irregular", "np.memmap", 1 / 1.5),
+    ("windows", "cuebank, HDF5", "cuebank", 0.9),
+    ("windows", "cuebank, HDF5, irregular", "cuebank, irregular", 0.9),
     ("windows", "cuebank", "np.load, mmap_mode", 8),
     ("windows", "cuebank", "h5py, chunks of 256 rows", None),
     ("windows", "cuebank", "zarr-python, sharded", None),
     ("look-up", "cuebank, key not seen", "5 us", 1),
     ("look-up", "cuebank, key seen", "1.5 us", 1),
+    ("look-up", "cuebank, HDF5, key not seen", "cuebank, key not seen", 0.9),
+    ("look-up", "cuebank, HDF5, key seen", "cuebank, key seen", 0.9),
     ("batches", "cuebank, numpy buffer", "np.copyto of the block", 0.8),
     ("batches", "cuebank, torch buffer", "np.copyto of the block", 1.1),
+    ("batches", "cuebank, HDF5, numpy buffer", "cuebank, numpy buffer", 0.9),
+    ("batches", "cuebank, HDF5, torch buffer", "cuebank, torch buffer", 0.9),
 ]
 
 Work = Callable[[int], None]
 
 
-class Corpus:
+class Corpus(Noise):
     """The same clips in each format.
 
     Args:
         folder: where the files are made.
         clips: how many.
+        fold: whether the stores are compacted.
     """
 
-    def __init__(self, folder: Path, clips: int) -> None:
-        self.rng = np.random.default_rng(0)
-        self.rows = self.rng.integers(LEAST, MOST + 1, clips)
-        self.starts = np.concatenate([[0], np.cumsum(self.rows)])
-        self.keys = [f"session-{i // 40:03d}/clip-{i:05d}" for i in range(clips)]
+    def __init__(self, folder: Path, clips: int, fold: bool) -> None:
+        super().__init__(clips)
         self.folder = folder
-        self.timebase = Timebase(Fraction(50), Fraction(1, 80), Fraction(1, 40))
-        total = int(self.starts[-1])
         (folder / "npy").mkdir()
-        pool = self.rng.standard_normal((4 * MOST, DIM)).astype(np.float16)
-        flat = np.memmap(folder / "flat.raw", np.float16, "w+", shape=(total, DIM))
-        for i, rows in enumerate(self.rows):
-            first = self.rng.integers(0, len(pool) - rows)
-            flat[self.starts[i] : self.starts[i + 1]] = pool[first : first + rows]
+        flat = np.memmap(folder / "flat.raw", np.float16, "w+", shape=(int(self.starts[-1]), DIM))
+        for i in range(clips):
+            flat[self.starts[i] : self.starts[i + 1]] = self.values(i)
+            np.save(folder / "npy" / f"{i}.npy", self.values(i))
         with h5py.File(folder / "all.h5", "w") as file:
             file.create_dataset("chunked", data=flat, chunks=(256, DIM))
             file.create_dataset("contiguous", data=flat)
@@ -97,31 +99,30 @@ class Corpus:
             filters=None,
         )
         array[:] = flat
-        self._write_store(flat)
+        jitter = [self.rng.uniform(-0.009, 0.009, rows) for rows in self.rows]
+        for suffix in CONTAINERS.values():
+            self._write_store(folder / f"features{suffix}", jitter, fold)
 
-    def _write_store(self, flat: np.ndarray) -> None:
-        recipe = Recipe("synthetic", {"source": "random", "seed": 0})
-        with FeatureStore.open(self.folder / "features.zarr", "a") as store:
-            store.create(FeatureSpec("regular.x", "numeric", DIM, "float16", recipe, self.timebase))
-            store.create(FeatureSpec("irregular.x", "numeric", DIM, "float16", recipe))
+    def _write_store(self, path: Path, jitter: list[np.ndarray], fold: bool) -> None:
+        with FeatureStore.open(path, "a") as store:
+            store.create(spec("regular.x"))
+            store.create(spec("irregular.x", regular=False))
             for i, key in enumerate(self.keys):
-                values = flat[self.starts[i] : self.starts[i + 1]]
-                times = self.timebase.centers(len(values))
-                valid = np.ones(len(values), bool)
-                np.save(self.folder / "npy" / f"{i}.npy", values)
+                values, times, valid = self.series(i)
                 store.write("regular.x", key, None, values, times, valid)
-                jitter = self.rng.uniform(-0.009, 0.009, len(values))
-                store.write("irregular.x", key, None, values, times + jitter, valid)
+                store.write("irregular.x", key, None, values, times + jitter[i], valid)
                 if store.pending_bytes > COMMIT_BYTES:
                     store.commit()
             store.commit()
+            if fold:
+                compact(store)
 
     def span(self, i: int) -> tuple[int, int]:
         """Rows of a clip in the flat array."""
         return int(self.starts[i]), int(self.starts[i + 1])
 
 
-def whole_clips(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
+def whole_clips(corpus: Corpus, store: FeatureStore, other: FeatureStore) -> dict[str, Work]:
     """Everyone who reads whole clips; each is called with the number of a clip."""
     buffer = np.empty((MOST, DIM), np.float16)
     file = h5py.File(corpus.folder / "all.h5", "r")
@@ -143,6 +144,8 @@ def whole_clips(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
     return {
         "cuebank": lambda i: keep(store.read("regular.x", keys[i]).values),
         "cuebank, out=": lambda i: store.read("regular.x", keys[i], out=buffer) and None,
+        "cuebank, HDF5": lambda i: keep(other.read("regular.x", keys[i]).values),
+        "cuebank, HDF5, out=": lambda i: other.read("regular.x", keys[i], out=buffer) and None,
         "np.memmap": lambda i: keep(mapped[spans[i][0] : spans[i][1]]),
         "np.load": lambda i: keep(np.load(paths[i])),
         "h5py, contiguous": from_h5py(file["contiguous"]),
@@ -151,7 +154,7 @@ def whole_clips(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
     }
 
 
-def windows(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
+def windows(corpus: Corpus, store: FeatureStore, other: FeatureStore) -> dict[str, Work]:
     """Everyone who reads 50 rows somewhere in a clip; the place depends on the number of the clip only."""
     buffer = np.empty((MOST, DIM), np.float16)
     file = h5py.File(corpus.folder / "all.h5", "r")
@@ -160,22 +163,24 @@ def windows(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
     paths = [str(corpus.folder / "npy" / f"{i}.npy") for i in range(len(corpus.rows))]
     row = [int(corpus.rng.integers(0, rows - WINDOW + 1)) for rows in corpus.rows]
     first = [int(corpus.starts[i]) + row[i] for i in range(len(row))]
-    keys, step = corpus.keys, 1 / float(corpus.timebase.rate_hz)
+    keys, step = corpus.keys, 1 / float(TIMEBASE.rate_hz)
     begin = [(row[i] + 0.125) * step for i in range(len(row))]  # half a step before the centre of that row
     end = [begin[i] + WINDOW * step for i in range(len(row))]
 
     def keep(values: np.ndarray) -> None:
         np.copyto(buffer[: len(values)], values)
 
-    def from_store(name: str) -> Work:
+    def from_store(store: FeatureStore, name: str) -> Work:
         return lambda i: keep(store.read(name, keys[i], None, begin[i], end[i]).values)
 
     def from_h5py(dataset: Any) -> Work:
         return lambda i: dataset.read_direct(buffer, np.s_[first[i] : first[i] + WINDOW], np.s_[:WINDOW])
 
     return {
-        "cuebank": from_store("regular.x"),
-        "cuebank, irregular": from_store("irregular.x"),
+        "cuebank": from_store(store, "regular.x"),
+        "cuebank, irregular": from_store(store, "irregular.x"),
+        "cuebank, HDF5": from_store(other, "regular.x"),
+        "cuebank, HDF5, irregular": from_store(other, "irregular.x"),
         "np.memmap": lambda i: keep(mapped[first[i] : first[i] + WINDOW]),
         "np.load, mmap_mode": lambda i: keep(np.load(paths[i], mmap_mode="r")[row[i] : row[i] + WINDOW]),
         "h5py, contiguous": from_h5py(file["contiguous"]),
@@ -184,26 +189,34 @@ def windows(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
     }
 
 
-def look_ups(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
+def look_ups(corpus: Corpus, store: FeatureStore, other: FeatureStore) -> dict[str, Work]:
     """The way to a series, without its bytes."""
+    keys = corpus.keys
     return {
-        "cuebank, key not seen": lambda i: store.missing("regular.x", [(corpus.keys[i], None)]) and None,
-        "cuebank, key seen": lambda i: store.read("regular.x", corpus.keys[i]) and None,
+        "cuebank, key not seen": lambda i: store.missing("regular.x", [(keys[i], None)]) and None,
+        "cuebank, key seen": lambda i: store.read("regular.x", keys[i]) and None,
+        "cuebank, HDF5, key not seen": lambda i: other.missing("regular.x", [(keys[i], None)]) and None,
+        "cuebank, HDF5, key seen": lambda i: other.read("regular.x", keys[i]) and None,
     }
 
 
-def batches(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
+def batches(corpus: Corpus, store: FeatureStore, other: FeatureStore) -> dict[str, Work]:
     """Everyone who makes padded batches; each is called with the number of a batch."""
     block = corpus.rng.standard_normal((BATCH, MOST, DIM)).astype(np.float32)
-    copy, out = np.zeros_like(block), np.zeros_like(block)
+    copy = np.zeros_like(block)
     # More batches than the processor's cache holds, so that nobody finds what the one before has just read.
     chosen = [
         [(corpus.keys[i], None) for i in corpus.rng.permutation(len(corpus.keys))[:BATCH]] for _ in range(BATCHES)
     ]
-    gatherer = Gatherer(store, "regular.x", out=out)
+
+    def gather(store: FeatureStore, out: Any) -> Work:
+        gatherer = Gatherer(store, "regular.x", out=out)
+        return lambda i: gatherer.gather(chosen[i]) and None
+
     made: dict[str, Work] = {
         "np.copyto of the block": lambda i: np.copyto(copy, block),
-        "cuebank, numpy buffer": lambda i: gatherer.gather(chosen[i]) and None,
+        "cuebank, numpy buffer": gather(store, np.zeros_like(block)),
+        "cuebank, HDF5, numpy buffer": gather(other, np.zeros_like(block)),
     }
     spans = dict(zip(corpus.keys, map(corpus.span, range(len(corpus.keys))), strict=True))
     mapped = np.memmap(corpus.folder / "flat.raw", np.float16, "r", shape=(int(corpus.starts[-1]), DIM)).view(
@@ -222,8 +235,8 @@ def batches(corpus: Corpus, store: FeatureStore) -> dict[str, Work]:
         import torch
     except ImportError:
         return made
-    to_torch = Gatherer(store, "regular.x", out=torch.zeros(BATCH, MOST, DIM))
-    made["cuebank, torch buffer"] = lambda i: to_torch.gather(chosen[i]) and None
+    made["cuebank, torch buffer"] = gather(store, torch.zeros(BATCH, MOST, DIM))
+    made["cuebank, HDF5, torch buffer"] = gather(other, torch.zeros(BATCH, MOST, DIM))
     series = [torch.from_numpy(np.array(mapped[first:last])) for first, last in spans.values()]
     number = {key: i for i, key in enumerate(corpus.keys)}
 
@@ -258,8 +271,9 @@ def time_group(made: dict[str, Work], count: int, rounds: int, rng: np.random.Ge
 
 def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """Run everything and put the numbers together."""
-    corpus = Corpus(folder, options.clips)
-    store = FeatureStore.open(folder / "features.zarr")
+    about = machine("numpy", "h5py", "zarr", "torch")
+    corpus = Corpus(folder, options.clips, options.fold)
+    stores = [FeatureStore.open(folder / f"features{suffix}") for suffix in CONTAINERS.values()]
     groups = {}
     for name, make, count in (
         ("whole clips", whole_clips, options.clips),
@@ -267,7 +281,7 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         ("look-up", look_ups, options.clips),
         ("batches", batches, BATCHES),
     ):
-        groups[name] = time_group(make(corpus, store), count, options.rounds, np.random.default_rng(1))
+        groups[name] = time_group(make(corpus, *stores), count, options.rounds, np.random.default_rng(1))
     ratios = []
     for group, who, rival, least in TARGETS:
         if who not in groups[group]:
@@ -284,24 +298,11 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "rows": int(corpus.starts[-1]),
         "dim": DIM,
         "rounds": options.rounds,
+        "folded": options.fold,
         "microseconds": groups,
         "ratios": ratios,
-        "cpu": cpu_name(),
-        "cores": os.cpu_count(),
-        "load": [round(one, 2) for one in os.getloadavg()],
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in ("numpy", "h5py", "zarr", "torch")},
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        **about,
     }
-
-
-def cpu_name() -> str:
-    """Name of the processor, as far as the system tells."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def to_text(result: dict[str, Any]) -> str:
@@ -315,9 +316,7 @@ def to_text(result: dict[str, Any]) -> str:
         least = "" if one["least"] is None else f"{one['least']:.2f}"
         named = f"{one['group']}: {one['rival']} / {one['who']}"
         lines.append(f"  {named:<58} {one['ratio']:>8.2f} {least:>9}{'  MISSED' if one['met'] is False else ''}")
-    versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    lines += ["", f"{result['cpu']}, {result['cores']} cores, load {result['load'][0]}, {versions}, {result['date']}"]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", footer(result)])
 
 
 def main() -> None:
@@ -325,16 +324,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--clips", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--folder", type=Path, help="where to make the files (2 GB); default: a temporary folder")
+    parser.add_argument("--folder", type=Path, help="where to make the files (5 GB); default: a temporary folder")
+    parser.add_argument("--fold", action="store_true", help="compact the stores first")
     parser.add_argument("--json", action="store_true", help="print JSON instead of the table")
     parser.add_argument("--no-save", action="store_true", help="do not write to benchmarks/results")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         result = measure(options, Path(folder))
-    if not options.no_save:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "read.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=2) if options.json else to_text(result))
+    finish(result, to_text(result), "read_cpu", options.json, not options.no_save)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,7 @@ Targets on 2 cores: under 20 s at the published batch size 8, under 8 s at 64. T
 from __future__ import annotations
 
 import argparse
-import datetime
-import importlib.metadata
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -36,8 +32,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import finish, footer, machine_with_torch
 
-RESULTS = Path(__file__).resolve().parent / "results"
 TARGETS = {8: 20.0, 64: 8.0}
 DIMS = {
     "i3d.k400+mean": 1024,
@@ -131,32 +127,9 @@ def backbone_batch(options: argparse.Namespace, clips: int = 8) -> float:
     return (time.perf_counter() - started) / clips
 
 
-def machine(options: argparse.Namespace) -> dict[str, Any]:
-    """What the numbers were measured on."""
-    import torch
-
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
-    cpu = next(
-        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor()
-    )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return {
-        "cpu": cpu,
-        "cores": len(os.sched_getaffinity(0)),
-        "threads": options.threads or torch.get_num_threads(),
-        "device": torch.cuda.get_device_name() if options.device.startswith("cuda") else "cpu",
-        "load_before": round(os.getloadavg()[0], 2),
-        "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in ("torch", "numpy", "matplotlib")},
-        "commit": commit.stdout.strip() or None,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
-
-
 def measure(options: argparse.Namespace) -> dict[str, Any]:
     """Run everything and put the numbers together."""
-    about = machine(options)
+    about = machine_with_torch(options.threads, options.device, "numpy", "matplotlib")
     seconds: dict[int, list[float]] = {size: [] for size in options.batch_sizes}
     reports: dict[int, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -220,10 +193,7 @@ def to_text(result: dict[str, Any]) -> str:
         f"  ** extrapolated: HuBERT-base took {result['backbone_s_per_clip']:.3f} s a clip, "
         f"{result['clips_looked_at']:,} clips are looked at; video, text, decoding left out"
     )
-    lines.append(
-        f"  {result['cpu']}, {result['cores']} cores, {result['threads']} threads, load {result['load_before']}, "
-        f"torch {result['versions']['torch']}, {result['date']}"
-    )
+    lines.append(f"  {footer(result)}")
     return "\n".join(lines)
 
 
@@ -240,11 +210,8 @@ def main() -> None:
     parser.add_argument("--no-save", action="store_true", help="do not write to benchmarks/results")
     options = parser.parse_args()
     result = measure(options)
-    if not options.no_save:
-        RESULTS.mkdir(exist_ok=True)
-        name = f"train_{options.device.replace(':', '-')}.json"
-        (RESULTS / name).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=2) if options.json else to_text(result))
+    name = f"train_{options.device.replace(':', '-')}"
+    finish(result, to_text(result), name, options.json, not options.no_save)
 
 
 if __name__ == "__main__":

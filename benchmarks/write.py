@@ -3,18 +3,18 @@
     python benchmarks/write.py [--series 10000] [--pairs 5] [--folder FOLDER] [--json] [--no-save]
 
 The corpus is synthetic and seeded: series of 50 to 400 rows x 768 float16 with times and flags (3.5 GB for 10,000),
-handed over one by one. Each run is a fresh process; its clock runs from the opening to the closing, imports do not count.
+handed over one by one. Each run is a fresh process; its clock runs from opening to closing, imports do not count.
 
 - *raw*: values, times and flags of all series, one after the other, into one file, with `fsync` at each commit point,
   every 64 MiB.
 - *in line*: `store.write` for each series, `store.commit()` whenever 64 MiB are pending.
-- *handed over*: the writer of the extraction runs (`SeriesWriter`): another thread writes and commits, this one gives it
-  a copy of each series, as a model would; up to 256 MiB of them wait.
+- *handed over*: the writer of the extraction runs (`SeriesWriter`): another thread writes and commits, this one gives
+  it a copy of each series, as a model would; up to 256 MiB of them wait.
 - *two writers*: two `FeatureStore` objects on one store; while one commits in a thread, the other fills.
 
-Raw and ours take turns, as pairs, each pair in the other order; before each run all that waits for the disk is written.
-Ratios are raw / ours, the median of the pairs. Memory is the peak of the whole process (VmHWM): interpreter, imports, the
-noise (2.4 MB) and resident pages of mapped files count; the page cache does not.
+Raw and ours take turns, as pairs, each pair in the other order; before each run all that waits for the disk is
+written. Ratios are raw / ours, the median of the pairs. Memory is the peak of the whole process (VmHWM): interpreter,
+imports, the noise (2.4 MB) and resident pages of mapped files count; the page cache does not.
 
 *Codecs*: a twentieth of the series written in line, then all read, in one process; for information. *Fold*: compaction
 and closing of the HDF5 store, which makes it one file; counted apart from writing, and once.
@@ -264,9 +264,7 @@ def to_text(result: dict[str, Any]) -> str:
     lines = [f"{head}, medians of {result['pairs']} pairs", ""]
     lines.append(f"{'':<20} {'raw s':>7} {'ours s':>7} {'CPU s':>7} {'raw/ours':>9} {'at least':>9} {'peak MiB':>9}")
     for one in result["ways"]:
-        missed = [
-            what for what, met in (("ratio", one["met"]), (f"< {MEMORY_MIB} MiB", one["memory_met"])) if not met
-        ]
+        missed = [what for what, met in (("ratio", one["met"]), (f"< {MEMORY_MIB} MiB", one["memory_met"])) if not met]
         lines.append(
             f"{one['container'] + ', ' + one['way']:<20} {one['raw_s']:>7.2f} {one['seconds']:>7.2f} "
             f"{one['processor_s']:>7.2f} {one['ratio']:>9.2f} {one['least']:>9.2f} {one['peak_mib']:>9.0f}"
@@ -279,7 +277,10 @@ def to_text(result: dict[str, Any]) -> str:
             f"{one['size']:>7.2f}"
         )
     fold = result["hdf5_fold"]
-    lines += ["", f"HDF5: compacted and folded into one file in {fold['seconds']} s, {fold['peak_mib']:.0f} MiB at most"]
+    lines += [
+        "",
+        f"HDF5: compacted and folded into one file in {fold['seconds']} s, {fold['peak_mib']:.0f} MiB at most",
+    ]
     return "\n".join([*lines, footer(result)])
 
 

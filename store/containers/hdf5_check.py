@@ -62,6 +62,8 @@ def _check_root(shelf: Shelf) -> Iterator[str]:
 def _check_packed(shelf: Shelf, path: str) -> Iterator[str]:
     try:
         packed = shelf.open_packed(path)
+    except FileNotFoundError:
+        return  # there is no store, or another process has just taken it away
     except CuebankError as error:
         yield f"{error.asked} {error.found}"
         return

@@ -58,7 +58,7 @@ def fold(shelf: Shelf, area: WritingArea) -> None:
     """
     folder = area.new_folder()
     path = folder / "packed.h5"
-    write_packed(path, visible(shelf))
+    write_packed(path, visible(shelf))  # the shelf is strict: what cannot be read is not left out
     sync(path)
     with _locked(shelf.path), _locked(path):
         path.rename(shelf.path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from ..errors import BadInput, NotFound
+from ..errors import BadInput, CuebankError, NotFound
 from ..files import corrupt, open_regular
 from .hdf5_file import Stored
 from .hdf5_layout import BUNDLES, LINKS, USER_BLOCK, kind_of
@@ -23,8 +23,24 @@ def is_store(shelf: Shelf) -> bool:
         Corrupt: if a file is damaged on which all of it depends.
     """
     where = f"The store {shelf.path}"
+    while True:
+        folder = shelf.is_folder()
+        try:
+            found = _look(shelf, folder, where)
+        except (CuebankError, FileNotFoundError) as error:
+            if shelf.is_folder() != folder:
+                continue  # it took its other form while we looked
+            if isinstance(error, FileNotFoundError):
+                raise corrupt(where, f"A file of it is not there: {error.filename}.") from error
+            raise
+        if shelf.is_folder() == folder:
+            shelf.strict = found
+            return found
+
+
+def _look(shelf: Shelf, folder: bool, where: str) -> bool:
     kind = _file_kind(shelf, where)
-    if shelf.is_folder():
+    if folder:
         _check_root(shelf, f"{shelf.root}/{STORE_FILE}", where)
         for path in shelf.packed_paths():
             shelf.open_packed(path)

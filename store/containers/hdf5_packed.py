@@ -29,14 +29,16 @@ class PackedFile(Hdf5File):
     """A file of bundles, mapped as long as it is known, and what it holds.
 
     Attributes:
+        identity: tells whether the path still leads to this file.
         clips: versions of the clips table.
         described: quoted names of the feature sets whose description it holds.
         parts: (quoted name of a feature set, `segments` or `index`) -> names.
         strange: paths of bundles that are nothing of this.
     """
 
-    def __init__(self, path: str, where: str) -> None:
+    def __init__(self, path: str, where: str, identity: tuple[int, ...]) -> None:
         super().__init__(path, where, keep=True)
+        self.identity = identity
         self.clips: list[str] = []
         self.described: list[str] = []
         self.parts: dict[tuple[str, str], list[str]] = {}

@@ -39,6 +39,7 @@ class Shelf:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.root = path.with_name(path.name + ".segments")
+        self.strict = False  # set once the store was opened; only `verify` looks into one that cannot be
         self._packed: dict[str, tuple[tuple[int, ...], PackedFile]] = {}
 
     def is_folder(self) -> bool:
@@ -53,14 +54,25 @@ class Shelf:
         return [f"{folder}/{name}{SUFFIX}" for name in files_in(folder)]
 
     def packed(self) -> list[PackedFile]:
-        """Return the files of many bundles, those that can be read: opening the store says so if some cannot."""
-        found = []
-        for path in self.packed_paths():
-            try:
-                found.append(self.open_packed(path))
-            except (Corrupt, FileNotFoundError):
-                continue
-        self._packed = {one.path: self._packed[one.path] for one in found}
+        """Return the files of many bundles.
+
+        Raises:
+            Corrupt: if one of them cannot be read, and `strict`: what it holds must not seem to be absent.
+        """
+        found: list[PackedFile] = []
+        paths: list[str] = []
+        while (now := self.packed_paths()) != paths:  # again if the store took its other form while we looked
+            paths, found, problem = now, [], None
+            for path in paths:
+                try:
+                    found.append(self.open_packed(path))
+                except FileNotFoundError:
+                    continue
+                except Corrupt as error:
+                    problem = error
+            if problem is not None and self.strict and self.packed_paths() == paths:
+                raise problem
+        self._packed = {one.path: (one.identity, one) for one in found}
         return found
 
     def open_packed(self, path: str) -> PackedFile:
@@ -68,16 +80,13 @@ class Shelf:
 
         Raises:
             Corrupt: if it is damaged.
+            FileNotFoundError: if it is not there.
         """
-        try:
-            status = os.lstat(path)
-        except FileNotFoundError:
-            identity: tuple[int, ...] = ()
-        else:
-            identity = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+        status = os.lstat(path)
+        identity = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
         known = self._packed.get(path)
         if known is None or known[0] != identity:
-            known = identity, PackedFile(path, f"The file {path}")
+            known = identity, PackedFile(path, f"The file {path}", identity)
             self._packed[path] = known
         return known[1]
 

@@ -1,4 +1,4 @@
-"""A small kit for tests of the store: a container to test, feature sets, series, and programs run as processes."""
+"""A small kit for tests of the store: a container to test, where its bytes lie, feature sets, series, processes."""
 
 from __future__ import annotations
 
@@ -23,6 +23,86 @@ PROGRAMS = Path(__file__).resolve().parent / "programs"
 def container(request: pytest.FixtureRequest) -> str:
     """Each container in turn; the contract tests hold for all."""
     return request.param
+
+
+class Layout:
+    """What lies where in a store that is a Zarr folder, or HDF5 files; the store itself need not be sound.
+
+    Args:
+        path: of the store.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.hdf5 = path.suffix == ".h5"
+        self.root = path.with_name(path.name + ".segments") if self.hdf5 else path  # the folder of the feature sets
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of what the store is made of, whether or not it is there."""
+        return [self.path.name, self.root.name] if self.hdf5 else [self.path.name]
+
+    @property
+    def beside(self) -> list[str]:
+        """Names of all that lies in the folder of the store."""
+        return sorted(path.name for path in self.path.parent.iterdir())
+
+    @property
+    def strangers(self) -> list[str]:
+        """Names of what lies beside the store and is no part of it."""
+        return [name for name in self.beside if name not in self.parts]
+
+    def files(self) -> list[Path]:
+        """Return all files of the store, sorted."""
+        tops = [self.path.with_name(name) for name in self.parts]
+        found = [path for top in tops if top.is_dir() for path in top.rglob("*")]
+        return sorted(path for path in [*tops, *found] if path.is_file())
+
+    def contents(self) -> dict[Path, bytes]:
+        """Return what is in each file."""
+        return {path: path.read_bytes() for path in self.files()}
+
+    def holds(self, marker: bytes) -> bool:
+        """Return whether some bytes are anywhere in the folder of the store, the writing area included."""
+        return any(marker in path.read_bytes() for path in self.path.parent.rglob("*") if path.is_file())
+
+    def bundles(self, part: str = "segments", feature_set: str = "demo.x") -> list[Path]:
+        """Return the folders or files of the segments, or of the merged indexes, from the oldest to the newest."""
+        folder = self.root / feature_set / part
+        return sorted(path for path in folder.glob("[0-9]*")) if folder.is_dir() else []
+
+    def document(self, bundle: Path) -> Path:
+        """Return the file that says what a bundle is."""
+        return bundle if self.hdf5 else bundle / "zarr.json"
+
+    def damage(self, key: tuple[str, str | None], name: str = "values", feature_set: str = "demo.x") -> None:
+        """Flip a bit of the rows of a series, as the disk might."""
+        with FeatureStore.open(self.path) as store:
+            segment, place = store._committed(feature_set).locate(*key)
+            rows = segment.file.map_rows(name)
+            if isinstance(rows, np.ndarray):
+                begin = segment.file.stored.region(name)[0] if self.hdf5 else 0
+                offset = begin + place.start * rows.strides[0]
+            else:
+                offset = int(rows.entries[place.start // rows.chunk_rows, 0]) + 20
+            if self.hdf5:
+                path = Path(segment.file.stored.file.path)
+            else:
+                path = Path(segment.file.folder) / name / ("0.0" if name == "values" else "0")
+        self.flip(path, 8 * offset + 1)
+
+    @staticmethod
+    def flip(path: Path, bit: int) -> None:
+        """Flip a bit of a file."""
+        data = bytearray(path.read_bytes())
+        data[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(data)
+
+
+@pytest.fixture
+def layout() -> type[Layout]:
+    """Return what knows where the bytes of a store lie."""
+    return Layout
 
 
 @pytest.fixture
@@ -70,6 +150,10 @@ def make_series() -> Callable[..., Series]:
 @pytest.fixture
 def small_store(store_path: Path) -> Path:
     """A store with one feature set `demo.x` of two segments: clips c0…c3, c4/left, and a failed one."""
+    return _small_store(store_path)
+
+
+def _small_store(store_path: Path) -> Path:
     with FeatureStore.open(store_path, "a") as store:
         store.create(_make_spec())
         for i in range(4):
@@ -79,6 +163,12 @@ def small_store(store_path: Path) -> Path:
         store.write("demo.x", "c4", "left", *_make_series(4))
         store.commit()
     return store_path
+
+
+@pytest.fixture
+def zarr_store(quick_path: Path) -> Path:
+    """The small store as Zarr: for tests of what is in its files."""
+    return _small_store(quick_path / "features.zarr")
 
 
 @pytest.fixture

@@ -253,11 +253,11 @@ def test_versions_are_immutable_and_the_newest_is_read(store_path):
         store.write_clips(one)
 
 
-def test_a_damaged_version_is_corrupt(store_path):
+def test_a_damaged_version_is_corrupt(store_path, layout):
     with FeatureStore.open(store_path, "a") as store:
-        version = store.write_clips(ClipsTable([Clip("one", Path("/m/a.wav"))]))
-        column = store_path / "clips" / version / "column_0" / "0"
-        column.write_bytes(b"eno")
+        version = store.write_clips(ClipsTable([Clip("qqx", Path("/m/a.wav"))]))
+        (column,) = (path for path, data in layout(store_path).contents().items() if b"qqx" in data)
+        column.write_bytes(column.read_bytes().replace(b"qqx", b"xqq"))
         with pytest.raises(Corrupt, match=version):
             store.clips()
 

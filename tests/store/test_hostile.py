@@ -1,4 +1,4 @@
-"""Stores made to deceive: a typed error, quickly, without much memory, and never a byte from outside the store."""
+"""Zarr stores made to deceive (`test_hostile_hdf5.py` has the others): a typed error, quickly, without much memory, and never a byte from outside the store."""
 
 from __future__ import annotations
 
@@ -82,34 +82,34 @@ def i8(*numbers):
         ("entity_id_offsets", i8(0, 0, 0, 0, 0, 9)),
     ],
 )
-def test_an_index_that_contradicts_itself_is_corrupt_though_its_checksums_agree(small_store, name, array):
-    replace_index(first_segment(small_store), name, array)
-    check_refused(small_store)
+def test_an_index_that_contradicts_itself_is_corrupt_though_its_checksums_agree(zarr_store, name, array):
+    replace_index(first_segment(zarr_store), name, array)
+    check_refused(zarr_store)
 
 
-def test_reasons_that_are_no_text_are_corrupt(small_store):
-    replace_index(first_segment(small_store), "reason_offsets", i8(0, 0, 0, 0, 3, 8))
-    replace_index(first_segment(small_store), "reason", np.frombuffer(b"\xff" * 8, np.uint8))
-    store = FeatureStore.open(small_store)
+def test_reasons_that_are_no_text_are_corrupt(zarr_store):
+    replace_index(first_segment(zarr_store), "reason_offsets", i8(0, 0, 0, 0, 3, 8))
+    replace_index(first_segment(zarr_store), "reason", np.frombuffer(b"\xff" * 8, np.uint8))
+    store = FeatureStore.open(zarr_store)
     assert len(store.read("demo.x", "c1").values) == 5  # nothing else depends on them
     with pytest.raises(Corrupt, match="reason"):
         store.failures("demo.x")
-    assert not verify(small_store)["ok"]
+    assert not verify(zarr_store)["ok"]
 
 
-def test_hashes_that_belong_to_other_keys_are_found_by_verify(small_store):
-    segment = first_segment(small_store)
+def test_hashes_that_belong_to_other_keys_are_found_by_verify(zarr_store):
+    segment = first_segment(zarr_store)
     hashes = np.frombuffer((segment / "key_hash" / "0").read_bytes(), "<u8")
     replace_index(segment, "key_hash", hashes[::-1].copy())
-    assert "hash" in verify(small_store)["problems"][0]["problem"]
+    assert "hash" in verify(zarr_store)["problems"][0]["problem"]
     with pytest.raises(CuebankError):
-        FeatureStore.open(small_store).read("demo.x", "c0")
+        FeatureStore.open(zarr_store).read("demo.x", "c0")
 
 
 @pytest.mark.parametrize("value", HUGE)
 @pytest.mark.parametrize("field", ["series", "rows", "crc", "shape", "inner", "fingerprint", "format"])
-def test_numbers_out_of_range_in_the_metadata_are_corrupt(small_store, field, value):
-    segment = first_segment(small_store)
+def test_numbers_out_of_range_in_the_metadata_are_corrupt(zarr_store, field, value):
+    segment = first_segment(zarr_store)
     document = json.loads((segment / "zarr.json").read_bytes())
     own, members = document["attributes"]["cuebank"], document["consolidated_metadata"]["metadata"]
     if field == "crc":
@@ -124,10 +124,10 @@ def test_numbers_out_of_range_in_the_metadata_are_corrupt(small_store, field, va
         pytest.skip("true equals 1 in JSON as Python reads it, and means no harm")
     reseal(segment, document)
     if field == "shape":  # nobody goes by it when reading: the file and its checksum say how long the ids are
-        assert not verify(small_store)["ok"]
-        assert len(FeatureStore.open(small_store).series("demo.x")) == 5
+        assert not verify(zarr_store)["ok"]
+        assert len(FeatureStore.open(zarr_store).series("demo.x")) == 5
     else:
-        check_refused(small_store)
+        check_refused(zarr_store)
 
 
 @pytest.mark.parametrize(
@@ -146,13 +146,13 @@ def test_numbers_out_of_range_in_the_metadata_are_corrupt(small_store, field, va
     ],
     ids=lambda data: str(data[:12]),
 )
-def test_metadata_that_are_no_metadata_are_corrupt(small_store, data):
-    reseal(first_segment(small_store), data)
-    check_refused(small_store)
+def test_metadata_that_are_no_metadata_are_corrupt(zarr_store, data):
+    reseal(first_segment(zarr_store), data)
+    check_refused(zarr_store)
 
 
-def test_a_claim_of_a_billion_rows_in_a_sparse_file_costs_no_memory(small_store):
-    segment = first_segment(small_store)
+def test_a_claim_of_a_billion_rows_in_a_sparse_file_costs_no_memory(zarr_store):
+    segment = first_segment(zarr_store)
     for name, size in (("row_size", 8 * 10**9), ("clip_id", 10**10)):
         with (segment / name / "0").open("r+b") as file:
             file.truncate(size)
@@ -167,56 +167,56 @@ except CuebankError as error:
     assert not verify(sys.argv[1])["ok"]
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
-    done = subprocess.run([sys.executable, "-c", program, small_store], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", program, zarr_store], capture_output=True, text=True, check=True)
     assert int(done.stdout) < 100
 
 
 @pytest.mark.parametrize("place", ["values", "values/0.0", "clip_id/0", "zarr.json", ".", "..", "../.."])
-def test_links_out_of_the_store_are_not_followed(small_store, place):
-    path = (first_segment(small_store) / place).resolve()
-    outside = small_store.parent / "outside"
+def test_links_out_of_the_store_are_not_followed(zarr_store, place):
+    path = (first_segment(zarr_store) / place).resolve()
+    outside = zarr_store.parent / "outside"
     path.rename(outside)
     path.symlink_to(outside)
-    store = FeatureStore.open(small_store)
+    store = FeatureStore.open(zarr_store)
     with pytest.raises(CuebankError):
         store.read("demo.x", "c0")
-    assert not verify(small_store)["ok"]
+    assert not verify(zarr_store)["ok"]
 
 
-def test_a_pipe_or_a_folder_in_place_of_a_file_does_not_hang(small_store):
-    segment = first_segment(small_store)
+def test_a_pipe_or_a_folder_in_place_of_a_file_does_not_hang(zarr_store):
+    segment = first_segment(zarr_store)
     (segment / "row_size" / "0").unlink()
     os.mkfifo(segment / "row_size" / "0")
     (segment / "values" / "0.0").unlink()
     (segment / "values" / "0.0").mkdir()
-    check_refused(small_store)
+    check_refused(zarr_store)
 
 
 @pytest.mark.parametrize("value", ["1e999999999", "1/0", "-1", "nan", 50, None, "9" * 5000])
-def test_a_clock_that_is_no_fraction_is_corrupt(small_store, value):
-    path = small_store / "demo.x" / "zarr.json"
+def test_a_clock_that_is_no_fraction_is_corrupt(zarr_store, value):
+    path = zarr_store / "demo.x" / "zarr.json"
     document = json.loads(path.read_bytes())
     own = document["attributes"]["cuebank"]
     own["spec"]["timebase"]["rate_hz"] = value
     own["crc32c"] = crc32c(render_json(own["spec"]))
     path.write_bytes(render_json(document))
     with pytest.raises(Corrupt):
-        FeatureStore.open(small_store).spec("demo.x")
-    assert not verify(small_store)["ok"]
+        FeatureStore.open(zarr_store).spec("demo.x")
+    assert not verify(zarr_store)["ok"]
 
 
 @pytest.mark.parametrize("field", ["dim", "dtype", "kind", "scope", "name", "recipe", "timebase"])
 @pytest.mark.parametrize("value", [-1, 2**62, 10**400, "x", None, [], {"a": {}}])
-def test_a_description_that_makes_no_sense_is_corrupt(small_store, field, value):
-    path = small_store / "demo.x" / "zarr.json"
+def test_a_description_that_makes_no_sense_is_corrupt(zarr_store, field, value):
+    path = zarr_store / "demo.x" / "zarr.json"
     document = json.loads(path.read_bytes())
     own = document["attributes"]["cuebank"]
     own["spec"][field] = value
     own["crc32c"] = crc32c(render_json(own["spec"]))
     path.write_bytes(render_json(document))
     with pytest.raises(Corrupt):
-        FeatureStore.open(small_store).spec("demo.x")
-    report = verify(small_store)
+        FeatureStore.open(zarr_store).spec("demo.x")
+    report = verify(zarr_store)
     assert not report["ok"]
 
 
@@ -273,10 +273,10 @@ def fuzz(path, count, seed):
     assert verify(path)["ok"]
 
 
-def test_mutated_metadata_give_typed_errors_only(small_store):
-    fuzz(small_store, 200, seed=0)
+def test_mutated_metadata_give_typed_errors_only(zarr_store):
+    fuzz(zarr_store, 200, seed=0)
 
 
 @pytest.mark.slow
-def test_many_mutated_metadata_give_typed_errors_only(small_store):
-    fuzz(small_store, 5000, seed=1)
+def test_many_mutated_metadata_give_typed_errors_only(zarr_store):
+    fuzz(zarr_store, 5000, seed=1)

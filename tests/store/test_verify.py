@@ -32,6 +32,13 @@ def store_with_clips(small_store):
     return small_store
 
 
+@pytest.fixture
+def zarr_with_clips(zarr_store):
+    with FeatureStore.open(zarr_store, "a") as store:
+        store.write_clips(ClipsTable([Clip("c0", Path("/m/c0.wav"), labels={"x": 1.5})], {"x": "number"}))
+    return zarr_store
+
+
 def segments(path):
     return sorted(folder for folder in (path / "demo.x" / "segments").iterdir() if folder.is_dir())
 
@@ -55,15 +62,15 @@ def test_no_store_is_an_error_not_a_report(tmp_path):
         verify(tmp_path / "other")
 
 
-def test_a_flipped_bit_in_a_row_is_found_with_its_series(small_store):
-    rows = segments(small_store)[0] / "values" / "0.0"
+def test_a_flipped_bit_in_a_row_is_found_with_its_series(zarr_store):
+    rows = segments(zarr_store)[0] / "values" / "0.0"
     flip(rows, 8 * (4 * 3 * 4 + 5))  # c0 has 4 rows of 3 float32, so this is in c1
-    report = verify(small_store)
+    report = verify(zarr_store)
     assert not report["ok"]
     (problem,) = report["problems"]
     assert (problem["feature_set"], problem["clip_id"], problem["entity_id"]) == ("demo.x", "c1", None)
     assert "checksum" in problem["problem"]
-    store = FeatureStore.open(small_store)
+    store = FeatureStore.open(zarr_store)
     with pytest.raises(Corrupt, match="'c1'"):
         store.read("demo.x", "c1")
     with pytest.raises(Corrupt, match="'c1'"):  # and again: it is never taken for proven
@@ -72,28 +79,28 @@ def test_a_flipped_bit_in_a_row_is_found_with_its_series(small_store):
 
 
 @pytest.mark.parametrize("part", ["values", "times", "valid"])
-def test_times_and_flags_are_proven_like_values(small_store, part):
-    flip(next((segments(small_store)[1] / part).glob("0*")), 3)
+def test_times_and_flags_are_proven_like_values(small_store, layout, part):
+    layout(small_store).damage(("c4", "left"), part)
     with pytest.raises(Corrupt, match="'left'"):
         FeatureStore.open(small_store).read("demo.x", "c4", "left")
 
 
 @pytest.mark.parametrize("name", ["clip_id", "row_size", "key_hash", "entity_id_offsets", "status"])
-def test_a_segment_with_a_broken_index_spares_the_others(small_store, name):
-    flip(segments(small_store)[0] / name / "0", 1)
-    store = FeatureStore.open(small_store)
+def test_a_segment_with_a_broken_index_spares_the_others(zarr_store, name):
+    flip(segments(zarr_store)[0] / name / "0", 1)
+    store = FeatureStore.open(zarr_store)
     assert len(store.read("demo.x", "c4", "left").values) == 5
     assert store.info()["feature_sets"]["demo.x"]["broken_segments"] == 1
-    with pytest.raises(Corrupt, match=segments(small_store)[0].name):
+    with pytest.raises(Corrupt, match=segments(zarr_store)[0].name):
         store.read("demo.x", "c1")
     # Extracting what is missing mends it.
     assert store.missing("demo.x", [("c1", None), ("c4", "left")]) == [("c1", None)]
-    (problem,) = verify(small_store)["problems"]
-    assert segments(small_store)[0].name in problem["problem"]
+    (problem,) = verify(zarr_store)["problems"]
+    assert segments(zarr_store)[0].name in problem["problem"]
 
 
-def test_overwriting_mends_a_damaged_series_for_readers(small_store, make_series):
-    flip(segments(small_store)[0] / "values" / "0.0", 3)
+def test_overwriting_mends_a_damaged_series_for_readers(small_store, layout, make_series):
+    layout(small_store).damage(("c0", None))
     with FeatureStore.open(small_store, "a") as store:
         with pytest.raises(Corrupt):
             store.read("demo.x", "c0")
@@ -103,52 +110,52 @@ def test_overwriting_mends_a_damaged_series_for_readers(small_store, make_series
 
 
 @pytest.mark.parametrize("part", ["values/0.0", "times/0", "row_size/0", "zarr.json", "crc32c/zarr.json", "valid"])
-def test_an_absent_file_is_a_problem_not_a_crash(small_store, part):
-    path = segments(small_store)[0] / part
+def test_an_absent_file_is_a_problem_not_a_crash(zarr_store, part):
+    path = segments(zarr_store)[0] / part
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    report = verify(small_store)
+    report = verify(zarr_store)
     assert not report["ok"]
     assert all(problem["feature_set"] == "demo.x" for problem in report["problems"])
 
 
 @pytest.mark.parametrize("change", [lambda data: data[:-1], lambda data: data + b"\x00", lambda data: b""])
-def test_a_file_of_another_length_is_corrupt(small_store, change):
-    path = segments(small_store)[0] / "values" / "0.0"
+def test_a_file_of_another_length_is_corrupt(zarr_store, change):
+    path = segments(zarr_store)[0] / "values" / "0.0"
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(Corrupt, match="bytes"):
-        FeatureStore.open(small_store).read("demo.x", "c2")
-    assert not verify(small_store)["ok"]
+        FeatureStore.open(zarr_store).read("demo.x", "c2")
+    assert not verify(zarr_store)["ok"]
 
 
-def test_strange_files_are_reported(store_with_clips):
+def test_strange_files_are_reported(zarr_with_clips):
     places = [
-        store_with_clips / "note.txt",
-        store_with_clips / "demo.x" / "note.txt",
-        store_with_clips / "demo.x" / "segments" / "note.txt",
-        segments(store_with_clips)[0] / "note.txt",
-        segments(store_with_clips)[0] / "values" / "0.1",
-        store_with_clips / "clips" / "note.txt",
-        next((store_with_clips / "clips").glob("0*")) / "note.txt",
+        zarr_with_clips / "note.txt",
+        zarr_with_clips / "demo.x" / "note.txt",
+        zarr_with_clips / "demo.x" / "segments" / "note.txt",
+        segments(zarr_with_clips)[0] / "note.txt",
+        segments(zarr_with_clips)[0] / "values" / "0.1",
+        zarr_with_clips / "clips" / "note.txt",
+        next((zarr_with_clips / "clips").glob("0*")) / "note.txt",
     ]
     for place in places:
         place.write_text("x")
-    problems = [problem["problem"] for problem in verify(store_with_clips)["problems"]]
+    problems = [problem["problem"] for problem in verify(zarr_with_clips)["problems"]]
     assert len(problems) == len(places)
     assert all("does not belong" in text for text in problems)
-    assert len(FeatureStore.open(store_with_clips).series("demo.x")) == 5
+    assert len(FeatureStore.open(zarr_with_clips).series("demo.x")) == 5
 
 
-def test_a_store_whose_own_metadata_are_damaged_is_still_looked_into(store_with_clips):
-    (store_with_clips / "zarr.json").write_text("{")
-    flip(segments(store_with_clips)[1] / "values" / "0.0", 0)
-    problems = verify(store_with_clips)["problems"]
+def test_a_store_whose_own_metadata_are_damaged_is_still_looked_into(zarr_with_clips):
+    (zarr_with_clips / "zarr.json").write_text("{")
+    flip(segments(zarr_with_clips)[1] / "values" / "0.0", 0)
+    problems = verify(zarr_with_clips)["problems"]
     assert {problem["clip_id"] for problem in problems} == {None, "c4"}
     with pytest.raises(Corrupt):
-        FeatureStore.open(store_with_clips)
+        FeatureStore.open(zarr_with_clips)
 
 
-def test_a_wrong_fingerprint_is_found(small_store):
-    path = small_store / "demo.x" / "zarr.json"
+def test_a_wrong_fingerprint_is_found(zarr_store):
+    path = zarr_store / "demo.x" / "zarr.json"
     document = json.loads(path.read_bytes())
     own = document["attributes"]["cuebank"]
     own["spec"]["recipe"]["weights"]["seed"] = 8
@@ -156,11 +163,12 @@ def test_a_wrong_fingerprint_is_found(small_store):
     own["crc32c"] = crc32c(text.encode())
     path.write_text(json.dumps(document))
     with pytest.raises(Corrupt, match="fingerprint"):
-        FeatureStore.open(small_store).spec("demo.x")
-    assert "fingerprint" in verify(small_store)["problems"][0]["problem"]
+        FeatureStore.open(zarr_store).spec("demo.x")
+    assert "fingerprint" in verify(zarr_store)["problems"][0]["problem"]
 
 
-def test_what_the_fingerprint_does_not_cover_is_covered_too(store_path, make_spec):
+def test_what_the_fingerprint_does_not_cover_is_covered_too(quick_path, make_spec):
+    store_path = quick_path / "features.zarr"
     with FeatureStore.open(store_path, "a") as store:
         store.create(make_spec(unhashed={"threads": 2}))
     path = store_path / "demo.x" / "zarr.json"
@@ -205,17 +213,17 @@ def flips(path, count, seed):
     return missed
 
 
-def test_any_flipped_bit_is_found(store_with_clips):
-    assert flips(store_with_clips, 250, seed=0) == []
+def test_any_flipped_bit_is_found(zarr_with_clips):
+    assert flips(zarr_with_clips, 250, seed=0) == []
 
 
 @pytest.mark.slow
-def test_any_of_many_flipped_bits_is_found(store_with_clips):
-    assert flips(store_with_clips, 4000, seed=1) == []
+def test_any_of_many_flipped_bits_is_found(zarr_with_clips):
+    assert flips(zarr_with_clips, 4000, seed=1) == []
 
 
-def test_verify_changes_nothing(store_with_clips):
-    before = {path: path.read_bytes() for path in store_with_clips.rglob("*") if path.is_file()}
+def test_verify_changes_nothing(store_with_clips, layout):
+    before = layout(store_with_clips).contents()
     verify(store_with_clips)
-    assert before == {path: path.read_bytes() for path in store_with_clips.rglob("*") if path.is_file()}
-    assert [path.name for path in store_with_clips.parent.iterdir()] == [store_with_clips.name]
+    assert before == layout(store_with_clips).contents()
+    assert layout(store_with_clips).strangers == []
