@@ -82,8 +82,13 @@ def merge_segments(
         dropped: (segment, position) of series that are not kept.
         only: segments that are written anew, each on its own; None: those that are small or hold much that is dead.
     """
+    index = committed._with_ids()
+    if committed.unopened:  # what one of them replaces looks as if it counted; it must not be written as new
+        return [
+            {"feature_set": committed.spec.name, "problem": str(committed.broken[name])} for name in committed.unopened
+        ]
     problems = []
-    keep = live_masks(committed._with_ids())
+    keep = live_masks(index)
     if dropped:
         gone: dict[str, list[int]] = {}
         for name, position in dropped:

@@ -52,19 +52,22 @@ class SeriesList(Sequence[SeriesInfo]):
         return self._index.series_count
 
     def __getitem__(self, i):  # type: ignore[no-untyped-def]  # the two overloads of Sequence add nothing here
+        self._look()
         if isinstance(i, slice):
             return [self[j] for j in range(*i.indices(len(self)))]
         if not -len(self) <= i < len(self):
             raise IndexError(i)
-        if not self._looked:
-            self._index, self._looked = self._with_ids(), True
         table, entry = found = self._index.series_at(i % len(self))
         return SeriesInfo(*live_key(found), int(table.row_sizes[entry]))
 
     def __iter__(self) -> Iterator[SeriesInfo]:
-        if len(self):
-            self[0]  # leaves out what cannot be read
+        self._look()
         return (self[i] for i in range(len(self)))
+
+    def _look(self) -> None:
+        """Before the first item is taken: look at the ids of all. There are fewer then if some cannot be read."""
+        if not self._looked:
+            self._index, self._looked = self._with_ids(), True
 
 
 class CommittedSet:
@@ -80,6 +83,7 @@ class CommittedSet:
         self.spec = spec
         self.rate_hz = None if spec.timebase is None else float(spec.timebase.rate_hz)
         self.broken: dict[str, Corrupt] = {}  # segments and merged indexes that cannot be read
+        self.unopened: set[str] = set()  # segments of which we do not even know what they stand in place of
         self.visible: list[str] = []  # segments that count, in order of rank
         self.replaced: list[str] = []  # segments that others have replaced, and that lie there still
         self._container = container
@@ -114,7 +118,7 @@ class CommittedSet:
         names, indexes = self._container.segments(self.spec.name), self._container.indexes(self.spec.name)
         if self._index is not None and self._seen == (names, indexes):
             return self._index
-        self.broken = {}
+        self.broken, self.unopened = {}, set()
         merged = self._usable(names, indexes)
         if merged is not None:
             fresh, hidden = self._open(names, {*merged.names, *merged.replaced})
@@ -165,6 +169,7 @@ class CommittedSet:
             except Corrupt as error:
                 if self._container.has_segment(self.spec.name, name):
                     self.broken[name] = error  # else it was removed while we looked
+                    self.unopened.add(name)
                 continue
             hidden.update(segment.file.replaces)
         return opened, hidden

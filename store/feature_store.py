@@ -71,6 +71,7 @@ class FeatureStore:
         self._sets: dict[str, CommittedSet] = {}
         self._budget = MapBudget()
         self._lease: Lease | None = None
+        self._closed = False
         self.compacted = False  # by this object
         self._seen: dict[tuple[str, str, str | None], Seen] = {}
 
@@ -102,11 +103,16 @@ class FeatureStore:
     def _take_lease(self) -> Lease | None:
         """Lock what is open, so that nothing of it is taken away; None where nothing can be."""
         while True:
+            if self._writer.writable:
+                self._container.prepare_to_write()
             folder = self._container.lock_folder()
             try:
-                return None if folder is None else Lease(folder)
+                if folder is not None:
+                    return Lease(folder)
+                if not self._writer.writable:
+                    return None
             except FileNotFoundError:
-                if not self._container.exists():  # else it has just become one file
+                if not self._container.exists():  # else another process has just changed the store's form
                     raise
 
     def _prepare_to_write(self) -> None:
@@ -123,7 +129,6 @@ class FeatureStore:
         if not self._container.exists():
             self._container.create()
             self._container.exists()  # whatever is there now, ours or another process's, must be a store
-        self._container.prepare_to_write()
         clean(self.path)
 
     def __enter__(self) -> FeatureStore:
@@ -144,6 +149,7 @@ class FeatureStore:
             if replaced or self.compacted:
                 leave_tidy(self, replaced, self.compacted)
         self._writer.close()
+        self._closed = True
         if self._lease is not None:
             self._lease.close()
             self._lease = None
@@ -205,6 +211,8 @@ class FeatureStore:
     def refresh(self) -> None:
         """See what others have committed since; done lazily, at the next look at each feature set."""
         self._seen = {}
+        if self._lease is None and not self._closed:
+            self._lease = self._take_lease()  # what was one file may be a folder by now
         for committed in list(self._sets.values()):
             committed.refresh()
 

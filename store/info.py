@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 def store_info(store: FeatureStore) -> dict[str, Any]:
     """Return format, clips version and feature sets of a store as plain JSON values.
 
-    `bytes` is what the feature set takes on the disk, `rate_hz` a number or None, `coverage` the share of the clips of the
-    newest clips table (more than 1 if there are series of others); `broken_segments` counts those whose index cannot be
-    read (`cuebank store verify` says why), `replaced_segments` those that the next `compact` gives back.
+    `bytes` is what the feature set takes on the disk, `rate_hz` a number or None, `coverage` the share of the clips of
+    the newest clips table (more than 1 if there are series of others); `broken_segments` counts those whose index
+    cannot be read (`cuebank store verify` says why), `replaced_segments` those that the next `compact` gives back.
     """
     container = store._container
     clips = container.clips_versions()

@@ -27,7 +27,7 @@ class StoreWriter:
 
     def __init__(self, path: Path, writable: bool) -> None:
         self._path = path
-        self._writable = writable
+        self.writable = writable
         self._area: WritingArea | None = None
         self._pending: dict[str, tuple[FeatureSpec, list[PendingSegment]]] = {}
         self._failed: OSError | None = None
@@ -41,7 +41,7 @@ class StoreWriter:
             BadInput: if the store was opened for reading, or by the process of which this one is a fork.
         """
         asked = f"Something was to be written to {self._path}."
-        if not self._writable:
+        if not self.writable:
             raise BadInput(asked, "It is open for reading.", 'Open it with mode "a".')
         with self._lock:
             if self._closed:

@@ -5,8 +5,6 @@ Every file appears by the rename of a finished and synced one. h5py alone opens 
 
 from __future__ import annotations
 
-import errno
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import BadInput
-from ..files import crc32c, folder_bytes, sync, sync_tree
+from ..files import crc32c, folder_bytes, sync
 from ..keys import quote_name, unquote_name
 from ..recipe import FeatureSpec
 from ..writing_area import WritingArea
@@ -22,6 +20,7 @@ from . import hdf5_clips, hdf5_fold, zarr_clips
 from . import zarr_metadata as metadata
 from .hdf5_check import check_store
 from .hdf5_file import Stored
+from .hdf5_fold import publish_file, publish_folder
 from .hdf5_links import digest, listing, read_links, write_links
 from .hdf5_opening import is_store
 from .hdf5_packed import CLIPS, PARTS, STORE, bundle_path, write_single
@@ -70,7 +69,7 @@ class Hdf5Container:
         write_single(folder / STORE_FILE, dict(STORE), {})
         (folder / CLIPS).mkdir()
         (folder / PACKED).mkdir()
-        self._publish(folder, self.shelf.root)
+        publish_folder(folder, self.shelf.root)
         self.settled()
 
     def prepare_to_write(self) -> None:
@@ -112,7 +111,7 @@ class Hdf5Container:
         write_single(folder / SET_FILE, feature_set_attributes(spec), {})
         for part in PARTS:
             (folder / part).mkdir()
-        return self._publish(folder, self.shelf.root / quote_name(spec.name))
+        return publish_folder(folder, self.shelf.root / quote_name(spec.name))
 
     def spec(self, name: str) -> FeatureSpec:
         """Return the description of a feature set.
@@ -177,7 +176,7 @@ class Hdf5Container:
         own = {**attributes, "kind": "index", "format": metadata.FORMAT, "checksums": checksums}
         checksum = write_single(path, own, dict(arrays))
         name = f"{next_stem(self.indexes(spec.name))}{checksum:08x}"
-        self._publish_file(path, target / (name + SUFFIX))
+        publish_file(path, target / (name + SUFFIX))
         return name
 
     def _part(self, spec: FeatureSpec, part: str) -> Path:
@@ -242,7 +241,8 @@ class Hdf5Container:
                 return
             path = self._area().new_folder() / "links.h5"
             write_links(path, self.shelf, found)
-            self._publish_file(path, self.path)
+            sync(path)
+            path.rename(self.path)  # not synced: were it lost, older links would be there, and made anew
 
     def fold(self) -> bool:
         """Under the exclusive lock: make the store one self-contained file; return whether it was a folder before."""
@@ -276,7 +276,7 @@ class Hdf5Container:
             path = self._area().new_folder() / "version.h5"
             write_single(path, own, arrays)
             # If the name is taken by now, another process has just written the same table.
-            self._publish_file(path, self.shelf.root / CLIPS / (version + SUFFIX))
+            publish_file(path, self.shelf.root / CLIPS / (version + SUFFIX))
             self.settled()
         return version
 
@@ -292,23 +292,3 @@ class Hdf5Container:
     def check(self) -> Iterator[tuple[str | None, str]]:
         """Yield (feature set or None, what is wrong) of everything but segments and indexes."""
         yield from check_store(self.shelf, self.spec)
-
-    def _publish(self, folder: Path, target: Path) -> bool:
-        """Sync a finished folder and rename it to its place; return False if the name is taken."""
-        sync_tree(folder)
-        try:
-            folder.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            shutil.rmtree(folder)
-            return False
-        finally:
-            sync(target.parent)
-        return True
-
-    def _publish_file(self, path: Path, target: Path) -> None:
-        """Sync a finished file and rename it to its place."""
-        sync(path)
-        path.rename(target)
-        sync(target.parent)

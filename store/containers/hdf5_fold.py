@@ -6,6 +6,7 @@ there the folder counts. A lock on the store's file keeps one process from foldi
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -44,9 +45,7 @@ def unfold(shelf: Shelf, area: WritingArea) -> None:
                 f"It is one file, and the file system cannot link it into a folder: {error.strerror}.",
                 "Copy the store to another file system, or write to a new store.",
             ) from error
-        sync_tree(folder)
-        folder.rename(shelf.root)
-        sync(shelf.root.parent)
+        publish_folder(folder, shelf.root)
 
 
 def fold(shelf: Shelf, area: WritingArea) -> None:
@@ -106,6 +105,28 @@ def remove_packed(shelf: Shelf, area: WritingArea, paths: set[str]) -> int:
         sync(shelf.root / PACKED)
         given += empty(folder)
     return given
+
+
+def publish_folder(folder: Path, target: Path) -> bool:
+    """Sync a finished folder and rename it to its place; return False if the name is taken."""
+    sync_tree(folder)
+    try:
+        folder.rename(target)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
+        shutil.rmtree(folder)
+        return False
+    finally:
+        sync(target.parent)
+    return True
+
+
+def publish_file(path: Path, target: Path) -> None:
+    """Sync a finished file and rename it to its place."""
+    sync(path)
+    path.rename(target)
+    sync(target.parent)
 
 
 def empty(trash: Path) -> int:

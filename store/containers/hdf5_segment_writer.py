@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..codecs import encode
-from ..files import crc32c, sync, write_all
+from ..files import WRITEBACK_BYTES, begin_writeback, crc32c, sync, write_all
 from . import zarr_metadata as metadata
 from .hdf5_builder import Builder, CopyOf, building, first_offset
 from .hdf5_descriptor import create_readable, read_at
@@ -44,6 +44,7 @@ class SegmentFileWriter:
         self._path, self._present = folder / "segment.h5", present
         self._dim, self._dtype = dim, dtype
         self._name = ""
+        self._fresh = 0  # bytes of values that the system has not been asked to write yet
         self._replaces: Sequence[str] = ()
         self._checksum = 0
         self._begin = first_offset(dtype.name) if codec == "none" else 0
@@ -62,6 +63,10 @@ class SegmentFileWriter:
         ):
             os.lseek(self._files[name], offset, os.SEEK_SET)
             write_all(self._files[name], rows)
+        self._fresh += values.nbytes
+        if self._fresh >= WRITEBACK_BYTES:
+            begin_writeback(self._files.get("values", self._files["segment"]))
+            self._fresh = 0
 
     def finish(self, rows: int, index: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
         """Cut the segment to `rows`, add the index arrays, return when all is on the disk."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..codecs import encode
-from ..files import crc32c, create_file, sync, sync_tree, write_all
+from ..files import WRITEBACK_BYTES, begin_writeback, crc32c, create_file, sync, sync_tree, write_all
 from . import zarr_metadata as metadata
 from .names import next_stem
 from .zarr_bundle import bundle_names, write_bundle
@@ -33,6 +33,7 @@ class SegmentFolderWriter:
         self.folder, self.target = folder, target
         self.dim, self.dtype, self.codec = dim, dtype, codec
         self._name = ""
+        self._fresh = 0  # bytes of values that the system has not been asked to write yet
         self._chunks = 0  # crc32c of all compressed chunks
         self._files: dict[str, int] = {}
         for name in metadata.ROW_ARRAYS:
@@ -52,6 +53,10 @@ class SegmentFolderWriter:
         ):
             os.lseek(self._files[name], row * row_bytes, os.SEEK_SET)
             write_all(self._files[name], rows)
+        self._fresh += values.nbytes
+        if self._fresh >= WRITEBACK_BYTES:
+            begin_writeback(self._files["values"])
+            self._fresh = 0
 
     def finish(self, rows: int, index: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
         """Cut the segment to `rows`, add the index arrays and all metadata, return when all is on the disk."""

@@ -148,7 +148,9 @@ def test_an_id_that_is_no_text_is_refused(small_store, make_series, key):
         store.write("demo.x", *key, *make_series(0))
 
 
-@pytest.mark.parametrize("name", ["clips", "zarr.json", "_packed", "segments", "../up", ".hidden", "__x", "a/b", "é.1", "h.x@9+mean", " "])
+@pytest.mark.parametrize(
+    "name", ["clips", "zarr.json", "_packed", "segments", "../up", ".hidden", "__x", "a/b", "é.1", "h.x@9+mean", " "]
+)
 def test_a_feature_set_may_have_any_name(store_path, layout, make_spec, make_series, name):
     with FeatureStore.open(store_path, "a") as store:
         store.create(make_spec(name))

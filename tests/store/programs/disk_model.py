@@ -130,9 +130,9 @@ class Disk:
 
 
 def torn(versions: list[bytes], rng: random.Random) -> bytes:
-    """Return what may be left of a file: a length, and each block as it was, as it became, or empty."""
-    if len(versions) == 1:
-        return versions[0]
+    """Return what may be left of a file: one of its versions, or each block of one of them, or empty."""
+    if len(versions) == 1 or rng.random() < 0.3:
+        return rng.choice(versions)
     lengths = [len(version) for version in versions]
     length = rng.choice((lengths[0], lengths[-1], rng.randint(min(lengths), max(lengths))))
     data = bytearray()

@@ -25,6 +25,7 @@ import random
 import resource
 import shutil
 import signal
+import stat
 import sys
 import traceback
 from collections.abc import Callable
@@ -67,8 +68,9 @@ class Fault:
             return name in shim.WRITES and len(args[1]) > 1
         if self.kind == "full":
             return shim.creates(name, args)
-        # `shutil` closes twice when it is interrupted there; and a close never fails without closing.
-        return name != "close" or self.kind not in ("interrupt", "refuse")
+        if name == "close":  # never fails without closing; and `shutil` closes folders twice when it fails there
+            return self.kind == "kill" or (self.kind == "lost" and stat.S_ISREG(os.fstat(args[0]).st_mode))
+        return True
 
     def around(self, name: str, operation: Callable[..., Any], args: tuple, kwargs: dict) -> Any:
         if not self._can_hit(name, args):
