@@ -275,7 +275,7 @@ class Hdf5StoreMachine(StoreMachine):
     """The same for the other container."""
 
     container = "h5"
-    reader_may_come_first = False  # its reader would lose its snapshot: see the `single` tests in test_compact.py
+    reader_may_come_first = False  # it would lose its snapshot: see the `single` tests in test_compact.py
 
 
 MACHINES = {"zarr": StoreMachine, "h5": Hdf5StoreMachine}

@@ -1,4 +1,7 @@
-"""Zarr stores made to deceive (`test_hostile_hdf5.py` has the others): a typed error, quickly, without much memory, and never a byte from outside the store."""
+"""Zarr stores made to deceive: a typed error, quickly, without much memory, and never a byte from outside the store.
+
+`test_hostile_hdf5.py` has the others.
+"""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_a_store_through_a_link_is_the_store_that_it_leads_to(small_store, quick
 
 
 def test_external_links_that_lead_elsewhere_are_never_followed(small_store, layout, quick_path):
-    """cuebank does not go by the links; `h5py` does, so they are made from the listing and not taken over from a file."""
+    """cuebank does not go by the links; `h5py` does, so they are made from the listing alone."""
     import h5py
 
     with h5py.File(quick_path / "other.h5", "w") as other:

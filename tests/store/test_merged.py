@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 import shutil
 
@@ -134,12 +135,11 @@ NOT_PROVEN = pytest.mark.xfail(
     strict=True,
     reason="a damaged array of a merged index makes the feature set unreadable, and verify says it is sound",
 )
-ARRAYS = ["key_hash", "status", "row_size", "segment", "position", "row_start", "crc32c"]
+ARRAYS = ["status", "row_size", "segment", "position", "row_start", "crc32c"]
 ARRAYS += ["clip_id", "clip_id_offsets", "entity_id", "entity_id_offsets"]
 
 
-@NOT_PROVEN
-@pytest.mark.parametrize("name", ARRAYS)
+@pytest.mark.parametrize("name", ["key_hash", *(pytest.param(one, marks=NOT_PROVEN) for one in ARRAYS)])
 def test_a_damaged_array_of_the_index_costs_speed_only_and_is_reported(indexed, layout, name):
     check_damaged(indexed, layout, name)
 
@@ -157,8 +157,9 @@ def check_damaged(path, layout, name):
     assert problems
     assert all(index.stem in problem["problem"] for problem in problems)
     assert {problem["feature_set"] for problem in problems} == {"demo.x"}
+    gc.collect()  # see `test_verify_lets_go_of_a_damaged_store` in test_lease.py
     compact_without_folding(path)
-    assert verify(path)["ok"]
+    assert verify(path)["problems"] == []
 
 
 @NOT_PROVEN

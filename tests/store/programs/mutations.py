@@ -166,6 +166,8 @@ def clear(path: Path) -> None:
 def link_outside(patient: Patient, rng: random.Random) -> str:
     """Replace something by a link to what the twin has in its place, under the twin's name for it."""
     name = pick(patient, rng)
+    if name == patient.path.name:
+        return "nothing linked: the path of a store may be a link itself"
     clear(patient.touch(name))
     new = beside(name, patient.twin[name].rpartition("/")[2])
     target = patient.outside / patient.twin[name]

@@ -125,11 +125,13 @@ def ended(child: Child, expected: int) -> str:
 def check(path: Path, book: Ledger) -> None:
     """Raise Broken unless a store at rest shows what was promised, and of what was not nothing or all."""
     book.read_on()
-    if not path.exists():
+    try:
+        store = FeatureStore.open(path)
+    except NotFound:
         if book.promises:
-            raise Broken("there is no store")
+            raise
         return
-    with FeatureStore.open(path) as store:
+    with store:
         promised = book.promised()
         for written in ALL:
             version = ledger.check_series(store, written, written in promised)
@@ -162,11 +164,11 @@ def main() -> None:
             looks, series = looks + int(told.split()[0]), series + int(told.split()[1])
         check(path, book)
         promises += book.promises - before
-        if path.exists() and (round_ % LIFE == LIFE - 1 or round_ == rounds - 1):
-            report = verify(path)
-            if not report["ok"]:
-                raise Broken(f"after round {round_} verify says {report}")
         check_clean(path)
+        if round_ % LIFE == LIFE - 1 or round_ == rounds - 1:
+            report = verify(path)
+            if not report["ok"] or report["notes"]:
+                raise Broken(f"after round {round_} verify says {report}")
     told = {"rounds": rounds, "kills": rounds * ledger.WRITERS, "promises": promises, "looks": looks, "series": series}
     print(json.dumps(told))
 
