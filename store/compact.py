@@ -2,7 +2,7 @@
 
 Readers and writers go on meanwhile. A new segment appears in one step and names those that it stands in place of, so
 before and after that step a reader sees the same series. What was replaced lies there until nobody else has the store
-open; the next `compact`, or the next writer to close the store, then gives the space back. An HDF5 store becomes one
+open; the next `compact`, or the next writer of it that closes the store, then gives the space back. An HDF5 store becomes one
 self-contained file when the process that has compacted it closes it, and nobody else has it open.
 """
 
@@ -51,14 +51,14 @@ def compact(store: FeatureStore, feature_sets: Sequence[str] | None = None, wait
         store.compacted = True
         for name in store.feature_sets() if feature_sets is None else feature_sets:
             committed = store._committed(name)
-            committed.refresh()
+            store.refresh()
             told[name] = {f"{key}_before": value for key, value in _measured(store, committed).items()}
             problems += merge_segments(store, committed)
         store._container.settled()
         waiting = give_back(store, list(told))
+    store.refresh()
     for name, one in told.items():
         committed = store._committed(name)
-        committed.refresh()
         one.update({f"{key}_after": value for key, value in _measured(store, committed).items()})
     return {"feature_sets": told, "waiting_bytes": waiting, "problems": problems}
 
@@ -83,6 +83,7 @@ def merge_segments(
         only: segments that are written anew, each on its own; None: those that are small or hold much that is dead.
     """
     index = committed._with_ids()
+    committed.open_all()
     if committed.unopened:  # what one of them replaces looks as if it counted; it must not be written as new
         return [
             {"feature_set": committed.spec.name, "problem": str(committed.broken[name])} for name in committed.unopened
@@ -196,21 +197,23 @@ def _replaced_bytes(store: FeatureStore, committed: CommittedSet) -> int:
     return total
 
 
-def leave_tidy(store: FeatureStore, feature_sets: Sequence[str], fold: bool) -> None:
+def leave_tidy(store: FeatureStore) -> None:
     """Give back what can be given back when a writer closes the store; what cannot is left to the next one.
 
     Args:
-        store: open for writing; the last that is done with it.
-        feature_sets: those of which something was replaced.
-        fold: also bring the store into its most self-contained form, if nobody else has it open.
+        store: open for writing; the last that is done with it. If it was compacted, and nobody else has it open, it is
+            also brought into its most self-contained form.
     """
     if store._lease is None:
         return
     try:
+        replaced = [name for name, one in store._sets.items() if one._with_ids() and one.replaced]
+        if not (replaced or store.compacted):
+            return
         with store._writer.area().alone(0.0):
-            give_back(store, feature_sets)
+            give_back(store, replaced)
             with store._lease.exclusive() as alone:
-                if alone and fold:
+                if alone and store.compacted:
                     store._container.fold()
     except CuebankError:
         return  # another process is compacting, or something is damaged, which `verify` says

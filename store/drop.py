@@ -48,7 +48,7 @@ def drop(
         if keys is None:
             return _drop_all(store, committed, wait_s)
         there = _positions(committed, keys)
-        series = sum(committed._with_ids().has_series(keys))
+        series = sum(committed._with_ids().has_series(set(keys)))
         affected = {name for name, _ in there}
         problems = merge_segments(store, committed, there, affected)
         if problems:

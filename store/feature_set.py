@@ -40,6 +40,13 @@ class MapBudget:
             self._mapped.popleft().unmap()
             self.dropped += 1
 
+    def forget(self, segments: Sequence[Segment]) -> None:
+        """Let go of segments that do not count any more, so that the disk gets their bytes back."""
+        for segment in segments:
+            if segment.mapped:
+                segment.unmap()
+                self._mapped.remove(segment)
+
 
 class SeriesList(Sequence[SeriesInfo]):
     """All committed series of a feature set in order of commit; each item is made when asked for."""
@@ -133,8 +140,16 @@ class CommittedSet:
         self.visible = [name for name in names if name not in hidden]
         self.replaced = [name for name in names if name in hidden]
         visible = set(self.visible)
+        self._budget.forget([one for name, one in self._segments.items() if name not in visible])
         self._segments = {name: one for name, one in self._segments.items() if name in visible}
-        self._merged, self._index = merged, KeyIndex(merged, self._table(fresh))
+        table = self._table(fresh)
+        self._merged = merged
+        try:
+            self._index = KeyIndex(merged, table)
+        except Corrupt as error:  # ids that both have were compared
+            if merged is None or not self._leave_out_damaged():
+                raise error
+            return self._load()
         self._seen = (names, indexes)
         return self._index
 
@@ -233,6 +248,15 @@ class CommittedSet:
             found = self._segments[name] = self._segment(name)
         return found
 
+    def open_all(self) -> None:
+        """Open all visible segments; those that cannot be opened are in `unopened` and `broken` then."""
+        for name in self.visible:
+            try:
+                self.segment(name)
+            except Corrupt as error:
+                self.broken[name] = error
+                self.unopened.add(name)
+
     def series(self) -> SeriesList:
         """Return all committed series."""
         return SeriesList(self.index, self._with_ids)
@@ -242,7 +266,7 @@ class CommittedSet:
         listed = []
         for table, entry in self._with_ids().failures():
             segment = self.segment(table.names[int(table.numbers[entry])])
-            listed.append(Failure(*live_key((table, entry)), segment.reason(int(table.positions[entry]))))
+            listed.append(Failure(*live_key((table, entry)), _reason(segment, int(table.positions[entry]))))
         return listed
 
     def locate(self, clip_id: str, entity_id: str | None) -> tuple[Segment, Place]:
@@ -289,7 +313,8 @@ class CommittedSet:
         again = f"Run `cuebank extract` for `{name}` again."
         if found is not None:
             table, entry = found
-            reason = self.segment(table.names[int(table.numbers[entry])]).reason(int(table.positions[entry]))
+            segment = self.segment(table.names[int(table.numbers[entry])])
+            reason = _reason(segment, int(table.positions[entry]))
             return NotFound(asked, f"Its extraction failed: {reason}.", again)
         keys = [(item.clip_id, item.entity_id) for item in self.series()[:NEAREST_AMONG]]
         entities = [entity for clip, entity in keys if clip == clip_id]
@@ -310,3 +335,10 @@ def _damage(segment: Segment, ids: bool) -> Corrupt | None:
     except Corrupt as error:
         return error
     return None
+
+
+def _reason(segment: Segment, position: int) -> str:
+    """Return why a series failed."""
+    if position >= len(segment):
+        raise corrupt(segment.file.where, f"Failure {position} is said to lie outside of it.")
+    return segment.reason(position)

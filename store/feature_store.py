@@ -144,10 +144,8 @@ class FeatureStore:
 
         What others have replaced may be taken away from now on: reading through a closed store may fail.
         """
-        if self._writer.at_work:
-            replaced = [name for name, one in self._sets.items() if one.replaced]
-            if replaced or self.compacted:
-                leave_tidy(self, replaced, self.compacted)
+        if self._writer.at_work and not self._closed:
+            leave_tidy(self)
         self._writer.close()
         self._closed = True
         if self._lease is not None:

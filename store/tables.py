@@ -122,17 +122,37 @@ class MergedTable:
         self.file = file
         own = file.attributes
         try:
-            self.names: Sequence[str] = [str(name) for name in own["covers"]]
-            self.replaced = frozenset(str(name) for name in own["replaced"])
+            self.names: Sequence[str] = _texts(own["covers"])
+            self.replaced = frozenset(_texts(own["replaced"]))
             self.series, self.failed, self.rows, self.clip_count = (
-                int(own[name]) for name in ("series_ok", "series_failed", "rows", "clips")
+                _count(own[name]) for name in ("series_ok", "series_failed", "rows", "clips")
             )
         except (KeyError, TypeError, ValueError) as error:
             raise corrupt(file.where, f"Its attributes are not those of a merged index: {error!r}.") from error
-        if len(self.names) > MAX_COVERED:
-            raise corrupt(file.where, f"It covers {len(self.names)} segments.")
         self.hashes = file.array("key_hash")
-        self._texts: tuple[Texts, Texts] | None = None
+        self._ids: tuple[Texts, Texts] | None = None
+        self._check()
+
+    def _check(self) -> None:
+        """Make sure that its entries lead to where segments can be, and are as many as it says."""
+        starts, sizes, status = self.file.array("row_start"), self.row_sizes, self.status
+        _ = self.positions, self.file.array("crc32c")  # looking is checking
+        if len(self.hashes):
+            good = (
+                int(self.numbers.max()) < len(self.names)
+                and int(status.max()) <= FAILED
+                and int(starts.min()) >= 0
+                and int(sizes.min()) >= 0
+                and max(int(starts.max()), int(sizes.max())) <= 2**61
+                and not sizes[status == FAILED].any()
+                and not (self.hashes[1:] < self.hashes[:-1]).any()
+            )
+            if not good:
+                raise corrupt(self.file.where, "Its entries lead nowhere, or are out of order.")
+        if counts(status) != (self.series, self.failed) or float(sizes.sum(dtype=np.float64)) > 2.0**62:
+            raise corrupt(self.file.where, "It does not have the entries that it says it has.")
+        if int(sizes.sum()) != self.rows or self.clip_count > self.series:
+            raise corrupt(self.file.where, "It does not have the rows or clips that it says it has.")
 
     @property
     def status(self) -> np.ndarray:
@@ -156,30 +176,27 @@ class MergedTable:
 
     def prove(self) -> None:
         """Look at all ids; Corrupt if some cannot be read."""
-        self._ids()
+        self._texts()
 
     def encoded_key(self, entry: int) -> tuple[bytes, bytes]:
         """Return the key of an entry as it is stored."""
-        clips, entities = self._texts or self._ids()
+        clips, entities = self._ids or self._texts()
         return clips[entry], entities[entry]
 
-    def _ids(self) -> tuple[Texts, Texts]:
+    def _texts(self) -> tuple[Texts, Texts]:
         clips, entities = (
             Texts(self.file.array(name), self.file.array(name + "_offsets"), self.file.where)
             for name in ("clip_id", "entity_id")
         )
         if clips.any_empty():
             raise corrupt(self.file.where, "A clip_id is empty.")
-        self._texts = clips, entities
-        return self._texts
+        self._ids = clips, entities
+        return self._ids
 
     def place(self, entry: int, key: Key) -> Place:
         """Return where the rows of an entry's series are in its segment."""
-        number, position = int(self.numbers[entry]), int(self.positions[entry])
         start, rows = int(self.file.array("row_start")[entry]), int(self.row_sizes[entry])
-        if not (number < len(self.names) and 0 <= start <= start + rows <= 2**62):
-            raise corrupt(self.file.where, f"Entry {entry} leads nowhere.")
-        return Place(key, position, start, start + rows, int(self.file.array("crc32c")[entry]))
+        return Place(key, int(self.positions[entry]), start, start + rows, int(self.file.array("crc32c")[entry]))
 
 
 def _joined(arrays: list[np.ndarray], dtype: type) -> np.ndarray:
@@ -190,3 +207,25 @@ def counts(status: np.ndarray) -> tuple[int, int]:
     """Return how many series and how many failures there are."""
     failed = int(np.count_nonzero(status == FAILED))
     return len(status) - failed, failed
+
+
+def _texts(value: object) -> list[str]:
+    """Return a stored list of names.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if not isinstance(value, list) or len(value) > MAX_COVERED or not all(isinstance(one, str) for one in value):
+        raise ValueError(f"{str(value)[:40]} is no list of names")
+    return value
+
+
+def _count(value: object) -> int:
+    """Return a stored count.
+
+    Raises:
+        ValueError: if it is none.
+    """
+    if type(value) is not int or not 0 <= value <= 2**62:
+        raise ValueError(f"{str(value)[:40]} is no count")
+    return value

@@ -7,7 +7,7 @@ others write: it looks at what is committed.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,26 +51,37 @@ def verify(store_path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         store = FeatureStore.open(store_path)
     except CuebankError as error:
-        # With feature sets or clips in it, it is a store whose own zarr.json is damaged.
+        # With feature sets or clips in it, it is a store whose own description is damaged.
         if not (store._container.feature_sets() or store._container.clips_versions()):
             raise
         add(None, (None, None, said(error)))
+    with store:
+        series = _check_all(store, add)
+        notes = _notes(store.path)
+    return {"ok": not problems, "series": series, "problems": problems, "notes": notes}
+
+
+def _check_all(store: FeatureStore, add: Callable[[str | None, Found], None]) -> int:
+    """Check everything in a store; return how many series count."""
     for feature_set, text in store._container.check():
         add(feature_set, (None, None, text))
     series = 0
     for name in store.feature_sets():
         try:
             spec = store.spec(name)
-            series += len(store.series(name))
         except (Corrupt, OSError):
             continue  # reported by the container's check
+        try:
+            series += len(list(store.series(name)))
+        except (Corrupt, OSError) as error:
+            add(name, (None, None, said(error)))
         for segment in store._container.segments(name):
             for found in _check_segment(store, spec, segment):
                 add(name, found)
         for index in store._container.indexes(name):
             for text in check_merged(store._container, spec, index):
                 add(name, (None, None, text))
-    return {"ok": not problems, "series": series, "problems": problems, "notes": _notes(store.path)}
+    return series
 
 
 def said(error: Exception) -> str:

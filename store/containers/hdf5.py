@@ -183,8 +183,10 @@ class Hdf5Container:
         """Return the folder for new files of a feature set; one that came in a packed file gets its folder now."""
         folder = self.shelf.root / quote_name(spec.name) / part
         self._writable()
-        if not folder.is_dir():
-            self._add_folder(spec)
+        if not folder.is_dir() and not self._add_folder(spec):
+            # Empty folders get lost where a store is copied by a program that knows only files.
+            folder.mkdir(exist_ok=True)
+            sync(folder.parent)
         return folder
 
     def _writable(self) -> None:

@@ -121,6 +121,8 @@ def _check_single(path: str, where: str, expected: dict[str, Any]) -> Iterator[s
 
 
 def _strange_files(folder: Path, names: list[str]) -> Iterator[str]:
+    if not os.path.lexists(folder):
+        return  # empty folders get lost where a store is copied by a program that knows only files
     if not folder.is_dir() or folder.is_symlink():
         yield f"`{folder.name}` is no folder."
         return

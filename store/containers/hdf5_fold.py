@@ -102,6 +102,7 @@ def remove_packed(shelf: Shelf, area: WritingArea, paths: set[str]) -> int:
             new.rename(shelf.root / PACKED / _new_name())
             sync(shelf.root / PACKED)
         Path(packed.path).rename(folder / "removed")
+        shelf.forget(packed)
         sync(shelf.root / PACKED)
         given += empty(folder)
     return given
@@ -125,6 +126,9 @@ def publish_folder(folder: Path, target: Path) -> bool:
 def publish_file(path: Path, target: Path) -> None:
     """Sync a finished file and rename it to its place."""
     sync(path)
+    if not target.parent.is_dir():  # empty folders get lost where a store is copied by a program that knows only files
+        target.parent.mkdir(exist_ok=True)
+        sync(target.parent.parent)
     path.rename(target)
     sync(target.parent)
 

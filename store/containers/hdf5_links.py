@@ -10,8 +10,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from ..errors import Corrupt
-from ..files import crc32c, render_json
+from ..errors import Corrupt, CuebankError
+from ..files import crc32c, open_regular, render_json
 from .hdf5_descriptor import create_readable, hdf5_on, read_at, write_at
 from .hdf5_file import Stored
 from .hdf5_layout import USER_BLOCK, Links, parse_links
@@ -74,15 +74,20 @@ def write_links(path: Path, shelf: Shelf, found: dict[str, Any]) -> None:
 def read_links(path: Path) -> Links | None:
     """Return what the user block of a file of links says, or None if there is no such file."""
     try:
-        with path.open("rb") as file:
-            return parse_links(file.read(USER_BLOCK))
-    except OSError:
+        fd = open_regular(path, "The file of links")
+    except (CuebankError, OSError):
         return None
+    try:
+        return parse_links(read_at(fd, USER_BLOCK, 0))
+    finally:
+        os.close(fd)
 
 
 def is_damaged(path: Path, links: Links) -> bool:
     """Return whether a file of links is not as it was written."""
-    with path.open("rb") as file:
-        file.seek(USER_BLOCK)
-        data = file.read(min(links.file_size, MAX_BYTES))
-        return len(data) + USER_BLOCK != links.file_size or crc32c(data) != links.crc
+    fd = open_regular(path, "The file of links")
+    try:
+        data = read_at(fd, min(links.file_size, MAX_BYTES), USER_BLOCK)
+    finally:
+        os.close(fd)
+    return len(data) + USER_BLOCK != links.file_size or crc32c(data) != links.crc

@@ -17,7 +17,9 @@ STORE_FILE, SET_FILE, PACKED = "_store.h5", "feature-set.h5", "_packed"  # no qu
 
 
 def files_in(folder: str) -> list[str]:
-    """Return the sorted names, without `.h5`, of the HDF5 files in a folder; links do not count."""
+    """Return the sorted names, without `.h5`, of the HDF5 files in a folder. Links count neither in nor as folder."""
+    if os.path.islink(folder):  # noqa: PTH114 (paths of files are text here)
+        return []
     try:
         with os.scandir(folder) as entries:
             return sorted(
@@ -41,6 +43,7 @@ class Shelf:
         self.root = path.with_name(path.name + ".segments")
         self.strict = False  # set once the store was opened; only `verify` looks into one that cannot be
         self._packed: dict[str, tuple[tuple[int, ...], PackedFile]] = {}
+        self._kept: list[PackedFile] = []  # no longer there, but mapped
 
     def is_folder(self) -> bool:
         """Return whether the store is in the form of a folder, so that it can be written."""
@@ -72,8 +75,16 @@ class Shelf:
                     problem = error
             if problem is not None and self.strict and self.packed_paths() == paths:
                 raise problem
-        self._packed = {one.path: (one.identity, one) for one in found}
+        current = {one.path: (one.identity, one) for one in found}
+        # Others may have taken files away in which lies what was seen here; mapped, they can still be read.
+        self._kept += [one for path, (_, one) in self._packed.items() if path not in current]
+        self._packed = current
         return found
+
+    def forget(self, packed: PackedFile) -> None:
+        """Let go of a file of many bundles in which nothing lies any more that somebody could ask for."""
+        self._packed.pop(packed.path, None)
+        self._kept = [one for one in self._kept if one is not packed]
 
     def open_packed(self, path: str) -> PackedFile:
         """Return a file of many bundles, which is opened again only if another one has taken its place.
@@ -86,6 +97,8 @@ class Shelf:
         identity = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
         known = self._packed.get(path)
         if known is None or known[0] != identity:
+            if known is not None:
+                self._kept.append(known[1])
             known = identity, PackedFile(path, f"The file {path}", identity)
             self._packed[path] = known
         return known[1]
@@ -140,7 +153,8 @@ class Shelf:
         Raises:
             Corrupt: if it is not there, or the file is damaged.
         """
-        for _, packed in list(self._packed.values()):  # as last listed: bundles do not vanish from a mapped file
+        # As last listed, or earlier: bundles do not vanish from a mapped file.
+        for packed in [*(one for _, one in list(self._packed.values())), *self._kept]:
             if name in packed.parts.get((quoted, part), ()):
                 return packed, bundle_path(quoted, part, name)
         path = self.single(quoted, part, name)

@@ -60,12 +60,12 @@ def content_digest(files: dict[str, bytes]) -> str:
     return digest.hexdigest()[:12]
 
 
-def version_files(table: ClipsTable) -> dict[str, bytes]:
+def version_files(table: ClipsTable, format_: int = metadata.FORMAT) -> dict[str, bytes]:
     """Return all files of a version: path inside its folder -> content."""
-    return files_of(*version_arrays(table))
+    return files_of(*version_arrays(table, format_))
 
 
-def version_arrays(table: ClipsTable) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def version_arrays(table: ClipsTable, format_: int = metadata.FORMAT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Return the attributes of a version, and its arrays by their names."""
     whole = all(isinstance(clip.fold, int) for clip in table if clip.fold is not None)
     kinds = (
@@ -84,7 +84,7 @@ def version_arrays(table: ClipsTable) -> tuple[dict[str, Any], dict[str, np.ndar
     for i, (role, name, kind, values) in enumerate(columns):
         listed.append({"array": f"column_{i}", "name": name, "role": role, "kind": kind})
         arrays |= _column_arrays(f"column_{i}", kind, values)
-    return {"format": metadata.FORMAT, "kind": "clips-version", "clips": len(table), "columns": listed}, arrays
+    return {"format": format_, "kind": "clips-version", "clips": len(table), "columns": listed}, arrays
 
 
 def files_of(own: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> dict[str, bytes]:
@@ -133,6 +133,8 @@ def read(folder: Path, where: str) -> ClipsTable:
         raise corrupt(where, "Its content does not agree with the checksum in its name.")
     try:
         own = parse_json(files["zarr.json"], where)["attributes"]["cuebank"]
+        if own["format"] not in metadata.READABLE:
+            raise corrupt(where, "It is of another format.")
     except (KeyError, TypeError) as error:
         raise corrupt(where, f"It is not a clips table: {error}.") from error
     return table_of(own, lambda name: files.get(f"{name}/0", b""), where)
@@ -164,9 +166,10 @@ def check(folder: Path, where: str) -> Iterator[str]:
     except CuebankError as error:
         yield f"{error.asked} {error.found}"
         return
-    files = version_files(table)
+    found = read_files(folder, where)
+    files = version_files(table, parse_json(found["zarr.json"], where)["attributes"]["cuebank"]["format"])
     yield from strange_names(folder, {name.split("/")[0] for name in files})
-    if files != read_files(folder, where):
+    if files != found:
         yield f"The files of {where} are not those that cuebank writes for its content."
 
 

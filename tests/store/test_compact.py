@@ -323,7 +323,6 @@ def test_a_segment_with_a_damaged_index_is_left_alone_and_the_others_are_merged(
     assert any(broken.stem in problem["problem"] for problem in verify(scattered)["problems"])
 
 
-@pytest.mark.xfail(strict=True, reason="`_runs` opens what the merged index covers, and raises")
 def test_a_segment_that_broke_after_it_was_indexed_is_reported_and_left_alone(scattered, layout, make_series):
     place, witness = layout(scattered), FeatureStore.open(scattered)  # it keeps HDF5 from being folded
     with FeatureStore.open(scattered, "a") as store:
@@ -376,7 +375,6 @@ def test_a_writer_that_closes_the_store_takes_away_what_was_replaced(scattered, 
     assert verify(scattered)["ok"]
 
 
-@pytest.mark.xfail(strict=True, reason="`close` knows only of feature sets whose index was looked at")
 def test_a_writer_that_never_looked_at_the_feature_set_takes_it_away_too(scattered, make_series):
     with FeatureStore.open(scattered) as reader:
         len(reader.series("demo.x"))
@@ -515,10 +513,7 @@ def single(scattered):
     return scattered
 
 
-def test_a_reader_of_a_single_file_keeps_its_snapshot_while_others_write_and_compact(single, make_series, request):
-    if single.suffix == ".h5":
-        reason = "looking at the feature sets makes the shelf forget the file that it had mapped"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_a_reader_of_a_single_file_keeps_its_snapshot_while_others_write_and_compact(single, make_series):
     with FeatureStore.open(single) as reader, FeatureStore.open(single, "a") as store:
         assert len(reader.series("demo.x")) == 9
         for i in range(3):

@@ -109,7 +109,6 @@ class StoreMachine(RuleBasedStateMachine):
     """Writers and readers of one store against a model in dicts."""
 
     container = "zarr"
-    reader_may_come_first = True
 
     def __init__(self):
         super().__init__()
@@ -170,7 +169,7 @@ class StoreMachine(RuleBasedStateMachine):
             compact(self.stores[1])
         for store in self.stores:
             store.close()
-        if reader_first and self.reader_may_come_first:
+        if reader_first:
             self.open_reader()
         self.open_writers()
 
@@ -275,7 +274,6 @@ class Hdf5StoreMachine(StoreMachine):
     """The same for the other container."""
 
     container = "h5"
-    reader_may_come_first = False  # it would lose its snapshot: see the `single` tests in test_compact.py
 
 
 MACHINES = {"zarr": StoreMachine, "h5": Hdf5StoreMachine}

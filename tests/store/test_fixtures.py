@@ -1,7 +1,7 @@
 """Stores that were written once and committed still open, hold what they held, and can be changed.
 
-Neither the formats nor the hashes may drift: nothing here is ever made again. That a store of format 1 can be changed is
-tested in `test_format_1.py`.
+Neither the formats nor the hashes may drift: nothing here is ever made again. `test_format_1.py` tests that a store of
+format 1 can be changed.
 """
 
 from __future__ import annotations
@@ -37,8 +37,6 @@ STORES = {
 }
 FORMAT_2 = [name for name in STORES if name.startswith("format-2")]
 SOUND = {"problems": [], "notes": [], "ok": True}
-NOT_SOUND = pytest.mark.xfail(strict=True, reason="verify expects clips tables to be of the newest format")
-NOT_MADE = pytest.mark.xfail(strict=True, reason="an HDF5 store does not make folders anew that are not there")
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +103,7 @@ def test_it_holds_what_was_written_and_reading_changes_nothing(copied, made):
     assert digests(copied.parent) == before
 
 
-@pytest.mark.parametrize("copied", [pytest.param("format-1.zarr", marks=NOT_SOUND), *FORMAT_2], indirect=True)
+@pytest.mark.parametrize("copied", ["format-1.zarr", *FORMAT_2], indirect=True)
 def test_it_is_sound_and_checking_it_changes_nothing(copied):
     before = digests(copied.parent)
     assert verify(copied) == {"series": 4 * len(STORES[copied.name]), **SOUND}
@@ -150,7 +148,7 @@ def test_it_can_be_dropped_from(copied, made):
     assert verify(copied) == {"series": 3 + 2 + 2, **SOUND}
 
 
-@pytest.mark.parametrize("name", ["s.zarr", pytest.param("s.h5", marks=NOT_MADE)])
+@pytest.mark.parametrize("name", ["s.zarr", "s.h5"])
 def test_a_store_whose_empty_folders_git_did_not_keep_is_whole(quick_path, made, name):
     path = quick_path / name
     with FeatureStore.open(path, "a") as store:

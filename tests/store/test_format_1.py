@@ -23,9 +23,6 @@ DEMO = "demo.x@9+mean"
 SERIES = [Key("clip 0"), Key("clip 2"), Key("clip 3"), Key("clip 1")]  # clip 1 was written over later
 
 
-NOT_SOUND = pytest.mark.xfail(strict=True, reason="verify expects clips tables to be of the newest format")
-
-
 @pytest.fixture
 def copied(quick_path):
     """A copy that may be changed."""
@@ -81,7 +78,6 @@ def test_its_clips_table_is_as_it_was_written():
         assert store.clips() == ClipsTable([clip], {"arousal": "number", "mood": "text"})
 
 
-@NOT_SOUND
 def test_it_is_sound_and_reading_it_changes_nothing():
     before = {path: path.read_bytes() for path in OLD.rglob("*") if path.is_file()}
     assert verify(OLD) == {"ok": True, "series": 8, "problems": [], "notes": []}
@@ -90,7 +86,6 @@ def test_it_is_sound_and_reading_it_changes_nothing():
     assert {one["attributes"].get("cuebank", {}).get("format", 1) for one in documents} == {1}
 
 
-@NOT_SOUND
 def test_it_can_be_written_to(copied, make_spec, make_series):
     with FeatureStore.open(copied, "a") as store:
         store.create(store.spec(DEMO))
@@ -111,7 +106,6 @@ def test_it_can_be_written_to(copied, make_spec, make_series):
     assert verify(copied)["ok"]
 
 
-@NOT_SOUND
 def test_it_can_be_compacted(copied):
     with FeatureStore.open(copied, "a") as store:
         hashes = [feature_set_hash(store, name) for name in store.feature_sets()]
@@ -128,7 +122,6 @@ def test_it_can_be_compacted(copied):
     assert verify(copied) == {"ok": True, "series": 8, "problems": [], "notes": []}
 
 
-@NOT_SOUND
 def test_it_can_be_dropped_from(copied):
     with FeatureStore.open(copied, "a") as store:
         assert drop(store, DEMO, [("clip 1", None), ("bad", None)])["series"] == 1

@@ -109,7 +109,6 @@ def test_a_store_that_is_only_half_opened_is_not_held(store_path, layout, make_s
     assert is_alone(lease)
 
 
-@pytest.mark.xfail(strict=True, reason="`verify` does not close the store, and its errors keep it from being collected")
 def test_verify_lets_go_of_a_damaged_store(small_store, layout):
     place = layout(small_store)
     place.flip(place.document(place.bundles()[0]), 8 * 150)

@@ -92,7 +92,6 @@ def test_after_compaction_the_same_rows_are_read_and_old_views_stay_valid(small_
             assert np.array_equal(held[i], make_series(i, rows=4 + i).values)
 
 
-@pytest.mark.xfail(strict=True, reason="`MapBudget` keeps removed segments mapped, so the disk keeps their bytes")
 def test_segments_that_were_removed_do_not_stay_mapped(zarr_store):
     with FeatureStore.open(zarr_store, "a") as store:
         value(store)
@@ -102,7 +101,6 @@ def test_segments_that_were_removed_do_not_stay_mapped(zarr_store):
         assert not [name for name in mapped_files(zarr_store) if "deleted" in name]
 
 
-@pytest.mark.xfail(strict=True, reason="`compact` refreshes the feature set, but not what `read` remembers")
 def test_a_compactor_reads_and_lists_the_same_state(small_store, make_series):
     with FeatureStore.open(small_store, "a") as store, FeatureStore.open(small_store, "a") as other:
         value(store)
