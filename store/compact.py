@@ -2,8 +2,8 @@
 
 Readers and writers go on meanwhile. A new segment appears in one step and names those that it stands in place of, so
 before and after that step a reader sees the same series. What was replaced lies there until nobody else has the store
-open; the next `compact`, or the next writer of it that closes the store, then gives the space back. An HDF5 store becomes one
-self-contained file when the process that has compacted it closes it, and nobody else has it open.
+open; the next `compact`, or the next writer that closes the store, then gives the space back. An HDF5 store becomes
+one self-contained file when the process that has compacted it closes it, and nobody else has it open.
 """
 
 from __future__ import annotations

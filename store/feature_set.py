@@ -22,13 +22,10 @@ NEAREST_AMONG = 5000  # similar ids are looked for among so many at most: an err
 
 
 class MapBudget:
-    """Bounds how many segments are mapped at once: each mapping holds up to three file descriptors."""
+    """Bounds how many segments are mapped at once: each takes up to three mappings, of which Linux allows 65,530."""
 
     def __init__(self) -> None:
-        import resource
-
-        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        self.limit = max(8, min(4096, soft // 8))
+        self.limit = 2**14
         self.dropped = 0  # how many were let go of so far
         self._mapped: deque[Segment] = deque()
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import json
-import mmap
 import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ import google_crc32c
 import numpy as np
 
 from .errors import Corrupt
+from .mapping import map_descriptor
 
 MAX_JSON_BYTES = 16 * 2**20  # far above any honest metadata; a bound on what a hostile file can make us parse
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -185,7 +185,7 @@ def map_bytes(path: str | Path, where: str, size: int | None = None) -> np.ndarr
         found = os.fstat(fd).st_size
         if found != size and (size is not None or not found):
             raise corrupt(where, f"Its file `{base_name(path)}` has {found} bytes where {size or 'some'} are recorded.")
-        return np.frombuffer(mmap.mmap(fd, found, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED), np.uint8)
+        return map_descriptor(fd, found)
     finally:
         os.close(fd)
 

@@ -30,13 +30,18 @@ def check_id(value: str, what: str) -> str:
     Raises:
         BadInput: if it is empty, is no text, or holds lone surrogates.
     """
+    encode_id(value, what)
+    return value
+
+
+def encode_id(value: str, what: str) -> bytes:
+    """Return an id as UTF-8; BadInput as `check_id`."""
     if not isinstance(value, str) or not value:
         raise BadInput(f"A {what} was given.", f"It is {value!r}.", "Use any text that is not empty.")
     try:
-        value.encode("utf-8")
+        return value.encode("utf-8")
     except UnicodeEncodeError as error:
         raise BadInput(f"A {what} was given.", f"{value!r} is not valid Unicode text.", "Save it as UTF-8.") from error
-    return value
 
 
 def feature_set_name(backbone: str, tag: str, layer: str | None = None, pooling: str = "none") -> str:
@@ -106,8 +111,7 @@ def encode_key(clip_id: str, entity_id: str | None) -> tuple[bytes, bytes]:
     Raises:
         BadInput: if an id is empty or cannot be UTF-8.
     """
-    clip = check_id(clip_id, "clip_id").encode("utf-8")
-    return clip, b"" if entity_id is None else check_id(entity_id, "entity_id").encode("utf-8")
+    return encode_id(clip_id, "clip_id"), b"" if entity_id is None else encode_id(entity_id, "entity_id")
 
 
 def decode_key(clip: bytes, entity: bytes) -> Key:

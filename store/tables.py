@@ -47,6 +47,9 @@ class Table(Protocol):
     def encoded_key(self, entry: int) -> tuple[bytes, bytes]:
         """Return the key of an entry as it is stored."""
 
+    def is_key(self, entry: int, clip: bytes, entity: bytes) -> bool:
+        """Return whether this is the key of an entry."""
+
     def place(self, entry: int, key: Key) -> Place:
         """Return where the rows of an entry's series are in its segment."""
 
@@ -100,6 +103,10 @@ class SegmentTable:
     def encoded_key(self, entry: int) -> tuple[bytes, bytes]:
         """Return the key of an entry as it is stored."""
         return self._segments[self.numbers[entry]].encoded_key(int(self.positions[entry]))
+
+    def is_key(self, entry: int, clip: bytes, entity: bytes) -> bool:
+        """Return whether this is the key of an entry."""
+        return self.encoded_key(entry) == (clip, entity)
 
     def place(self, entry: int, key: Key) -> Place:
         """Return where the rows of an entry's series are in its segment."""
@@ -192,6 +199,11 @@ class MergedTable:
             raise corrupt(self.file.where, "A clip_id is empty.")
         self._ids = clips, entities
         return self._ids
+
+    def is_key(self, entry: int, clip: bytes, entity: bytes) -> bool:
+        """Return whether this is the key of an entry."""
+        clips, entities = self._ids or self._texts()
+        return clips.is_at(entry, clip) and entities.is_at(entry, entity)
 
     def place(self, entry: int, key: Key) -> Place:
         """Return where the rows of an entry's series are in its segment."""

@@ -44,6 +44,10 @@ class Texts:
     def __getitem__(self, i: int) -> bytes:
         return bytes(self._data[self._offsets[i] : self._offsets[i + 1]])
 
+    def is_at(self, i: int, text: bytes) -> bool:
+        """Return whether text `i` is this one, without making a copy of it."""
+        return self._data[self._offsets[i] : self._offsets[i + 1]] == text
+
     def any_empty(self) -> bool:
         """Return whether one of them has no bytes."""
         return bool((self.offsets[1:] == self.offsets[:-1]).any())

@@ -7,7 +7,6 @@ index arrays too, since they lie just before the directory at the end of the fil
 from __future__ import annotations
 
 import math
-import mmap
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from ..errors import CuebankError
 from ..files import MAX_JSON_BYTES, corrupt, crc32c, open_regular, parse_json
+from ..mapping import map_descriptor
 from .hdf5_builder import Region, gaps
 from .hdf5_descriptor import PIECE_BYTES
 from .hdf5_layout import ALIGNED_BYTES, ALIGNMENT, USER_BLOCK, Frame, parse_directory, parse_entry, parse_frame
@@ -71,7 +71,7 @@ class Hdf5File:
     def _map(self, fd: int) -> np.ndarray:
         if os.fstat(fd).st_size != self.size:
             raise corrupt(self.where, "Its file has not the size that it had when it was opened.")
-        return np.frombuffer(mmap.mmap(fd, self.size, prot=mmap.PROT_READ, flags=mmap.MAP_SHARED), np.uint8)
+        return map_descriptor(fd, self.size)
 
     def map(self) -> np.ndarray:
         """Return the whole file as (size,) uint8, mapped; it stays mapped as long as anyone holds a view.

@@ -98,7 +98,7 @@ class SegmentFileWriter:
             if found not in (0, self._begin):
                 raise RuntimeError(f"libhdf5 has put the first dataset at {found}, not at {self._begin} as before.")
             return {"codec": self.codec, "chunks_crc32c": 0} if self._coded else {}
-        chunk_rows = metadata.chunk_rows(rows, self._dim * self._dtype.itemsize)
+        chunk_rows = metadata.chunk_rows(rows, self._dim * self._dtype.itemsize, self.codec)
         frames = self._frames(rows, chunk_rows)
         checksum = builder.add_compressed("", shape, self._dtype, chunk_rows, self.codec, frames)
         return {"codec": self.codec, "chunks_crc32c": checksum}

@@ -45,9 +45,13 @@ def plain_group(kind: str, format_: int = FORMAT) -> dict[str, Any]:
     return group({"format": format_, "kind": kind})
 
 
-def chunk_rows(rows: int, row_bytes: int) -> int:
-    """Return the rows of an inner chunk: about 1 MiB, shared out evenly so that the last one is hardly padded."""
-    count = -(-rows // max(1, TARGET_CHUNK_BYTES // row_bytes))
+def chunk_rows(rows: int, row_bytes: int, codec: str = "none") -> int:
+    """Return the rows of an inner chunk: about 1 MiB, shared out evenly so that the last one is hardly padded.
+
+    A quarter of that if it is compressed, since whoever wants one row must unpack all of them.
+    """
+    target = TARGET_CHUNK_BYTES if codec == "none" else TARGET_CHUNK_BYTES // 4
+    count = -(-rows // max(1, target // row_bytes))
     return -(-rows // count) if count else 1
 
 
@@ -105,7 +109,7 @@ def row_array(
     """Return the metadata of `values`, `times` or `valid`; `inner_rows` as chosen by `chunk_rows` unless given."""
     attributes = {"units": "s"} if name == "times" else None
     if name == "values":
-        inner_rows = inner_rows or chunk_rows(rows, dim * dtype.itemsize)
+        inner_rows = inner_rows or chunk_rows(rows, dim * dtype.itemsize, codec)
         return array((rows, dim), dtype, ("row", "dim"), inner_rows, attributes, codec)
     return array((rows,), dtype, ("row",), inner_rows or chunk_rows(rows, dtype.itemsize), attributes)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import storm_ledger as ledger
 from forks import Child
 from scenario import compact_all, has
-from storm_ledger import ALL_KEYS, SHARED_KEYS, SPECS, Broken, Ledger
+from storm_ledger import ALL_KEYS, SHARED_KEYS, SPECS, Broken, Ledger, Written
 
 from cuebank.store import FeatureStore, NotFound
 from cuebank.store.verify import verify
@@ -31,6 +31,7 @@ from cuebank.store.verify import verify
 READERS = 2
 LIFE = 10  # rounds until a new store is begun: making one is a race too
 LONGEST_S = 0.2  # that a writer lives
+COMPACTING_S = 0.5  # that the one lives which compacts: some of that must come to an end
 ALL = [(name, key) for name in SPECS for key in ALL_KEYS]
 
 
@@ -53,42 +54,73 @@ def write(path: Path, log: int, writer: int, round_: int, rng: random.Random) ->
             ledger.note(log, f"begin {writer} {ledger.line_of(version, series)}")
             store.commit()
             ledger.note(log, f"done {writer}")
-            if writer == 0 and has("compact") and rng.random() < 0.3:
+            if writer == 0 and has("compact") and rng.random() < 0.5:
                 compact_all(store)
 
 
-def read(path: Path, log: Path, rounds: int, rng: random.Random, tell: Callable[[str], object]) -> None:
-    """Look at the store until so many rounds are over: what is promised is there, what is there is whole."""
-    book, store, looks, count, parent = Ledger(log), None, 0, 0, os.getppid()
-    while book.rounds < rounds and os.getppid() == parent:
-        book.read_on()
-        promised = book.promised()
-        if store is None or rng.random() < 0.3:
+class Reader:
+    """Looks at a store again and again: what was promised is there, what is there is whole, and stays while it is open.
+
+    Args:
+        path: of the store.
+        log: of the writers.
+        rng: draws what is looked at.
+    """
+
+    def __init__(self, path: Path, log: Path, rng: random.Random) -> None:
+        self.book = Ledger(log)
+        self.looks = self.series = 0
+        self._path, self._rng = path, rng
+        self._store: FeatureStore | None = None
+        self._promised: set[Written] = set()
+        self._oldest: dict[Written, int] = {}
+
+    def renew(self) -> None:
+        """See what has been committed; what was promised before must be in it."""
+        self.book.read_on()
+        self._promised = self.book.promised()
+        self._oldest = {written: min(self.book.allowed(written), default=-1) for written in ALL}
+        if self._store is not None and self._rng.random() < 0.7:
+            self._store.refresh()
+        else:
             try:
-                store = FeatureStore.open(path)
+                self._store = FeatureStore.open(self._path)
             except NotFound:
-                if promised:
+                if self._promised:
                     raise
-                continue
-        store.refresh()
-        for name in store.feature_sets():
-            for clip_id, entity_id, _ in store.series(name):
+                return
+        for name in self._store.feature_sets():
+            for clip_id, entity_id, _ in self._store.series(name):
                 if (clip_id, entity_id) not in ALL_KEYS:
                     raise Broken(f"there is a series {(clip_id, entity_id)} of {name}")
-        chosen = rng.sample(ALL, 12)
-        oldest = {written: min(book.allowed(written), default=-1) for written in chosen}
-        shown = {written: ledger.check_series(store, written, written in promised) for written in chosen}
-        book.read_on()
+
+    def look(self) -> None:
+        """Read some series, as they were when the view was renewed, however long that is ago."""
+        if self._store is None:
+            return
+        time.sleep(self._rng.choice((0, 0.01, 0.05)))
+        chosen = self._rng.sample(ALL, 12)
+        shown = {written: ledger.check_series(self._store, written, written in self._promised) for written in chosen}
+        self.book.read_on()
         for written, version in shown.items():
             if version is None:
                 continue
-            count += 1
-            if not book.has_begun(written, version):
+            self.series += 1
+            if not self.book.has_begun(written, version):
                 raise Broken(f"{written} shows version {version}, which nobody has written")
-            if version < oldest[written] and written[1] not in SHARED_KEYS:
+            if version < self._oldest[written] and written[1] not in SHARED_KEYS:
                 raise Broken(f"{written} shows version {version}, older than one promised before")
-        looks += 1
-    tell(f"{looks} {count}")
+        self.looks += 1
+
+
+def read(path: Path, log: Path, rounds: int, rng: random.Random, tell: Callable[[str], object]) -> None:
+    """Look at the store until so many rounds are over."""
+    reader, parent = Reader(path, log, rng), os.getppid()
+    while reader.book.rounds < rounds and os.getppid() == parent:
+        reader.renew()
+        for _ in range(rng.choice((1, 1, 3))):
+            reader.look()
+    tell(f"{reader.looks} {reader.series}")
 
 
 def storm(path: Path, log: Path, round_: int, seed: str) -> list[str]:
@@ -104,7 +136,8 @@ def storm(path: Path, log: Path, round_: int, seed: str) -> list[str]:
         for reader in range(READERS)
     ]
     begin = time.monotonic()
-    for after, writer in sorted((rng.uniform(0, LONGEST_S), writer) for writer in range(ledger.WRITERS)):
+    longest = [COMPACTING_S, *[LONGEST_S] * (ledger.WRITERS - 1)]
+    for after, writer in sorted((rng.uniform(0, seconds), writer) for writer, seconds in enumerate(longest)):
         time.sleep(max(0, begin + after - time.monotonic()))
         os.kill(writers[writer].pid, signal.SIGKILL)
         ended(writers[writer], -signal.SIGKILL)
