@@ -138,9 +138,10 @@ def test_absent_links_are_no_damage_and_come_back(store_with_clips, make_series)
     assert store_with_clips.is_file()
 
 
-def test_any_absent_file_or_folder_is_found_but_those_that_are_whole_segments_or_sets(store_with_clips, layout):
+def test_absent_descriptions_are_found(store_with_clips, layout):
+    # Absent folders are none: those that are empty get lost where a store is copied by a program that knows only files.
     aside, root = store_with_clips.parent / "aside", layout(store_with_clips).root
-    for name in ("demo.x/feature-set.h5", "demo.x/segments", "demo.x/index", "clips", "_packed", "_store.h5"):
+    for name in ("demo.x/feature-set.h5", "_store.h5"):
         (root / name).rename(aside)
         assert is_found(store_with_clips), name
         aside.rename(root / name)

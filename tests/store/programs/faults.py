@@ -69,8 +69,10 @@ class Fault:
             return name in shim.WRITES and len(args[1]) > 1
         if self.kind == "full":
             return shim.creates(name, args)
+        if self.kind == "kill":  # after anything else the disk is as it was before
+            return name in shim.NAMES or shim.creates(name, args)
         if name == "close":  # never fails without closing; and `shutil` closes folders twice when it fails there
-            return self.kind == "kill" or (self.kind == "lost" and stat.S_ISREG(os.fstat(args[0]).st_mode))
+            return self.kind == "lost" and stat.S_ISREG(os.fstat(args[0]).st_mode)
         return True
 
     def around(self, name: str, operation: Callable[..., Any], args: tuple, kwargs: dict) -> Any:

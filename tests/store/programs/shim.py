@@ -9,7 +9,7 @@ from typing import Any
 WRITES = ("write", "pwrite")
 NAMES = ("mkdir", "rename", "replace", "link", "symlink", "unlink", "remove", "rmdir")
 SYNCS = ("fsync", "fdatasync")
-CHANGES = ("open", *WRITES, *NAMES, *SYNCS, "ftruncate", "lseek", "close")
+CHANGES = ("open", *WRITES, *NAMES, *SYNCS, "ftruncate", "close")
 LOOKS = ("read", "pread", "scandir", "listdir")
 
 Around = Callable[[str, Callable[..., Any], tuple, dict], Any]
