@@ -7,10 +7,10 @@ segments at a time; see FORMAT.md for what lies on the disk.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,30 +20,14 @@ from .errors import BadInput, Conflict, NotFound, nearest
 from .feature_set import CommittedSet, MapBudget, SeriesList
 from .keys import Key, encode_key
 from .lease import Lease
+from .opening import prepare_to_write, take_lease
 from .recipe import FeatureSpec
+from .seen import SEEN_SERIES, Seen, see
 from .series import Coverage, Failure, Series, check_series, copy_values
-from .windows import Stretch
 from .writer import StoreWriter
-from .writing_area import clean
 
 if TYPE_CHECKING:
     from .clips_table import ClipsTable
-
-
-SEEN_SERIES = 2**16  # of so many at most it is remembered where they lie: half a kilobyte each
-
-
-class Seen(NamedTuple):
-    """A series that was read before, and proven.
-
-    `series`: views of all its rows, without values if they are compressed: `unpack(first, last)` then gives rows.
-    `stretch`: how they lie in time. `rate_hz`: rows per second as far as known.
-    """
-
-    series: Series
-    stretch: Stretch
-    rate_hz: float | None
-    unpack: Callable[[int, int], Series] | None
 
 
 class FeatureStore:
@@ -94,42 +78,11 @@ class FeatureStore:
         real = Path(os.path.realpath(path))
         store = cls(real, mode)
         if mode == "a":
-            store._prepare_to_write()
+            prepare_to_write(real, store._container)
         elif not store._container.exists():
             raise NotFound(f"The store {path} was opened.", "It does not exist.", "Run `cuebank extract` to make it.")
-        store._lease = store._take_lease()
+        store._lease = take_lease(store._container, mode == "a")
         return store
-
-    def _take_lease(self) -> Lease | None:
-        """Lock what is open, so that nothing of it is taken away; None where nothing can be."""
-        while True:
-            if self._writer.writable:
-                self._container.prepare_to_write()
-            folder = self._container.lock_folder()
-            try:
-                if folder is not None:
-                    return Lease(folder)
-                if not self._writer.writable:
-                    return None
-            except FileNotFoundError:
-                if not self._container.exists():  # else another process has just changed the store's form
-                    raise
-
-    def _prepare_to_write(self) -> None:
-        if not self.path.parent.is_dir():
-            raise NotFound(
-                f"A store was to be made at {self.path}.", "The folder around it does not exist.", "Make it first."
-            )
-        if self.path.is_dir() and self.path.stat().st_dev != self.path.parent.stat().st_dev:
-            raise BadInput(
-                f"The store {self.path} was opened for writing.",
-                "It is on another file system than the folder around it, so nothing can be renamed into it.",
-                "Put the store into a subfolder of the mounted file system.",
-            )
-        if not self._container.exists():
-            self._container.create()
-            self._container.exists()  # whatever is there now, ours or another process's, must be a store
-        clean(self.path)
 
     def __enter__(self) -> FeatureStore:
         return self
@@ -210,7 +163,7 @@ class FeatureStore:
         """See what others have committed since; done lazily, at the next look at each feature set."""
         self._seen = {}
         if self._lease is None and not self._closed:
-            self._lease = self._take_lease()  # what was one file may be a folder by now
+            self._lease = take_lease(self._container, self._writer.writable)  # what was one file may be a folder by now
         for committed in list(self._sets.values()):
             committed.refresh()
 
@@ -253,15 +206,7 @@ class FeatureStore:
             Corrupt: if the stored rows do not agree with their checksum.
         """
         seen = self._seen.get((feature_set, clip_id, entity_id)) or self._look(feature_set, clip_id, entity_id)
-        series = seen.series
-        if start_s is not None or stop_s is not None:
-            first, last = seen.stretch.between(series.times, start_s, stop_s, seen.rate_hz)
-            if seen.unpack is None:
-                series = Series(series.values[first:last], series.times[first:last], series.valid[first:last])
-            else:
-                series = seen.unpack(first, last)
-        elif seen.unpack is not None:
-            series = seen.unpack(0, len(series.times))
+        series = seen.rows(start_s, stop_s)
         if out is not None:
             series = Series(copy_values(series.values, out), series.times, series.valid)
         return series
@@ -270,15 +215,7 @@ class FeatureStore:
         """Find and prove a series, and remember it for the next time."""
         known, dropped = self._seen, self._budget.dropped
         committed = self._committed(feature_set)
-        segment, place = committed.locate(clip_id, entity_id)
-        series, unpack = segment.read(place), None
-        if segment.compressed:
-            series = Series(series.values[:0], series.times, series.valid)
-
-            def unpack(first: int, last: int) -> Series:
-                return segment.rows(place.start + first, place.start + last)
-
-        seen = Seen(series, Stretch(0, len(series.times)), committed.rate_hz, unpack)
+        seen = see(*committed.locate(clip_id, entity_id), committed.rate_hz)
         if len(known) >= SEEN_SERIES or self._budget.dropped != dropped:
             known.clear()  # its views keep files open that the budget has let go of
         known[feature_set, clip_id, entity_id] = seen

@@ -18,6 +18,7 @@ from ..recipe import FeatureSpec
 from ..writing_area import WritingArea
 from . import hdf5_clips, hdf5_fold, zarr_clips
 from . import zarr_metadata as metadata
+from .description import feature_set_attributes, parse_feature_set
 from .hdf5_check import check_store
 from .hdf5_file import Stored
 from .hdf5_fold import publish_file, publish_folder
@@ -28,7 +29,6 @@ from .hdf5_segment import IndexBundle, SegmentBundle
 from .hdf5_segment_writer import SegmentFileWriter
 from .hdf5_shelf import PACKED, SET_FILE, STORE_FILE, SUFFIX, Shelf
 from .names import next_stem
-from .zarr import feature_set_attributes, parse_feature_set
 
 if TYPE_CHECKING:
     from ..clips_table import ClipsTable

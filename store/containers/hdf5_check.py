@@ -12,12 +12,12 @@ from ..files import render_json
 from ..keys import quote_name, unquote_name
 from ..recipe import FeatureSpec
 from . import hdf5_clips, zarr_clips
+from .description import feature_set_attributes
 from .hdf5_file import Hdf5File, Stored
 from .hdf5_links import digest, is_damaged, listing, read_links
 from .hdf5_packed import CLIPS, PARTS, STORE
 from .hdf5_shelf import PACKED, SET_FILE, STORE_FILE, SUFFIX, Shelf, files_in
 from .names import by_rank
-from .zarr import feature_set_attributes
 from .zarr_check import strange_names
 
 Found = tuple[str | None, str]

@@ -16,7 +16,6 @@ import numpy as np
 
 from ..errors import BadInput, CuebankError, NotFound
 from ..files import (
-    corrupt,
     crc32c,
     folder_bytes,
     parse_json,
@@ -32,6 +31,7 @@ from ..recipe import FeatureSpec
 from ..writing_area import WritingArea
 from . import zarr_clips
 from . import zarr_metadata as metadata
+from .description import feature_set_attributes, parse_feature_set
 from .names import next_stem
 from .zarr_bundle import IndexFolder, bundle_names, write_bundle
 from .zarr_check import differences, strange_names
@@ -40,8 +40,6 @@ from .zarr_segment_writer import SegmentFolderWriter
 
 if TYPE_CHECKING:
     from ..clips_table import ClipsTable
-
-MAX_DIM = 2**31
 
 
 class ZarrContainer:
@@ -316,39 +314,3 @@ def _empty(trash: Path) -> int:
     size = folder_bytes(trash)
     shutil.rmtree(trash)
     return size
-
-
-def feature_set_attributes(spec: FeatureSpec, version: int = metadata.FORMAT) -> dict[str, Any]:
-    """Return the attributes of a feature set's group; the checksum covers what the fingerprint does not."""
-    described = spec.to_json()
-    return {
-        "format": version,
-        "kind": "feature-set",
-        "spec": described,
-        "crc32c": crc32c(render_json(described)),
-    }
-
-
-def parse_feature_set(name: str, document: dict[str, Any], where: str) -> FeatureSpec:
-    """Return the description in a feature set's zarr.json.
-
-    Raises:
-        Corrupt: if it is damaged, or describes another feature set.
-    """
-    try:
-        own = document["attributes"]["cuebank"]
-        described = own["spec"]
-        if own["kind"] != "feature-set" or own["format"] not in metadata.READABLE:
-            raise corrupt(where, "It is not described as a feature set of a known format.")
-        if own["crc32c"] != crc32c(render_json(described)):
-            raise corrupt(where, "Its description does not agree with its checksum.")
-        spec = FeatureSpec.from_json(described)
-        if spec.fingerprint != described["fingerprint"]:
-            raise corrupt(where, "Its fingerprint is not that of its description.")
-    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        if isinstance(error, CuebankError) and not isinstance(error, BadInput):
-            raise
-        raise corrupt(where, f"Its zarr.json does not describe a feature set: {error}.") from error
-    if spec.name != name or spec.dim > MAX_DIM:
-        raise corrupt(where, f"Its description is that of `{spec.name[:80]}` with {spec.dim} columns.")
-    return spec

@@ -16,8 +16,8 @@ import pytest
 
 from cuebank.store import Corrupt, CuebankError, FeatureStore
 from cuebank.store.compact import compact
+from cuebank.store.containers.description import feature_set_attributes
 from cuebank.store.containers.hdf5_packed import write_single
-from cuebank.store.containers.zarr import feature_set_attributes
 from cuebank.store.files import crc32c, render_json
 from cuebank.store.verify import verify
 
