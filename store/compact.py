@@ -105,6 +105,8 @@ def merge_segments(
             rewrite(store._container, committed.spec, segments, kept_of, committed.replaced)
         except Corrupt as error:
             problems.append({"feature_set": committed.spec.name, "problem": f"{error.asked} {error.found}"})
+            if dropped:
+                break  # the oldest come first: without the newer one, what it had been written over would show again
     committed.refresh()
     _write_merged(store, committed)
     return problems

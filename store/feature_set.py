@@ -40,9 +40,10 @@ class MapBudget:
     def forget(self, segments: Sequence[Segment]) -> None:
         """Let go of segments that do not count any more, so that the disk gets their bytes back."""
         for segment in segments:
-            if segment.mapped:
-                segment.unmap()
-                self._mapped.remove(segment)
+            segment.unmap()
+        gone = set(map(id, segments))
+        # Not each need be among the mapped: it may have been mapped past the budget, or an interrupt came between.
+        self._mapped = deque(one for one in self._mapped if id(one) not in gone)
 
 
 class SeriesList(Sequence[SeriesInfo]):

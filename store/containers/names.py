@@ -21,8 +21,8 @@ def generation(name: str) -> int | None:
 
 
 def rank(name: str) -> tuple[int, str]:
-    """Return what sorts names from the oldest to the newest."""
-    return generation(name) or 0, name
+    """Return what sorts names from the oldest to the newest: a generation of more digits is a larger one."""
+    return len(name), name
 
 
 def by_rank(names: Iterable[str]) -> list[str]:

@@ -12,6 +12,7 @@ from cuebank.store import BadInput, Conflict, Corrupt, FeatureStore, Key, NotFou
 from cuebank.store import drop as dropping
 from cuebank.store.compact import compact
 from cuebank.store.drop import drop
+from cuebank.store.segments import Segment
 from cuebank.store.verify import verify
 
 MARKER = b"marker 0123!"  # three float32 numbers
@@ -290,3 +291,38 @@ def test_a_drop_that_ends_with_an_error_of_the_disk_can_be_repeated(marked_store
             store.read("demo.x", ID)
         assert drop(store, "demo.x", [(ID, "left")])["waiting_bytes"] == 0
     assert verify(marked_store)["ok"]
+
+
+def test_a_drop_that_cannot_write_a_segment_anew_does_not_bring_an_older_version_to_light(
+    scattered_versions, make_series, monkeypatch
+):
+    path, first = scattered_versions
+    real, refused = Segment.rows, []
+
+    def rows(self, start, stop):
+        if self.file.name == first and not refused:
+            refused.append(self.file.name)
+            raise Corrupt("Rows were read.", "The disk refused.", "Try again.")
+        return real(self, start, stop)
+
+    monkeypatch.setattr(Segment, "rows", rows)
+    with FeatureStore.open(path, "a") as store, pytest.raises(Conflict, match="refused"):
+        drop(store, "demo.x", [("twice", None)])
+    assert refused
+    with FeatureStore.open(path, "a") as store:
+        assert np.array_equal(store.read("demo.x", "twice").values, make_series(2).values)
+        drop(store, "demo.x", [("twice", None)])
+        assert store.missing("demo.x", [("twice", None)]) == [("twice", None)]
+
+
+@pytest.fixture
+def scattered_versions(store_path, make_spec, make_series):
+    """A store in which a series was written over, with neighbours; and the name of the older segment."""
+    with FeatureStore.open(store_path, "a") as store:
+        store.create(make_spec())
+        for version in (1, 2):
+            store.write("demo.x", "twice", None, *make_series(version))
+            store.write("demo.x", f"beside {version}", None, *make_series(10 + version))
+            store.commit()
+        first = store._container.segments("demo.x")[0]
+    return store_path, first

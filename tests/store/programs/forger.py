@@ -116,7 +116,7 @@ def forge(how: Callable[[Patient, random.Random], str]) -> mutations.Mutation:
     def mutation(patient: Patient, rng: random.Random) -> str:
         try:
             return how(patient, rng)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             return f"nothing forged: {error!r}"
 
     return mutation
