@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ..errors import BadInput, Corrupt
-from ..files import real_folders
+from ..files import corrupt, real_folders
 from ..keys import unquote_name
 from .hdf5_file import Hdf5File, Stored
 from .hdf5_packed import CLIPS, PackedFile, bundle_path
@@ -18,7 +18,7 @@ STORE_FILE, SET_FILE, PACKED = "_store.h5", "feature-set.h5", "_packed"  # no qu
 
 def files_in(folder: str) -> list[str]:
     """Return the sorted names, without `.h5`, of the HDF5 files in a folder. Links count neither in nor as folder."""
-    if os.path.islink(folder):  # noqa: PTH114 (paths of files are text here)
+    if os.path.islink(folder) or os.path.islink(os.path.dirname(folder)):  # noqa: PTH114, PTH120 (paths are text here)
         return []
     try:
         with os.scandir(folder) as entries:
@@ -143,7 +143,7 @@ class Shelf:
 
     def has(self, quoted: str, part: str, name: str) -> bool:
         """Return whether a segment or an index is there."""
-        if os.path.lexists(self.single(quoted, part, name)):
+        if self._is_there(self.single(quoted, part, name)):
             return True
         return any(name in packed.names(quoted, part) for packed in self.packed())
 
@@ -158,11 +158,11 @@ class Shelf:
             if name in packed.parts.get((quoted, part), ()):
                 return packed, bundle_path(quoted, part, name)
         path = self.single(quoted, part, name)
-        if not os.path.lexists(path):
+        if not self._is_there(path):
             for packed in self.packed():
                 if name in packed.names(quoted, part):
                     return packed, bundle_path(quoted, part, name)
-        return Hdf5File(path, where), ""
+        return self._single_file(path, where), ""
 
     def open_set(self, quoted: str, where: str) -> tuple[Hdf5File, str]:
         """Return the file in which a feature set is described, and the path there."""
@@ -172,12 +172,29 @@ class Shelf:
         """Return the file in which a version of the clips table lies, and its path there."""
         return self._open_one(f"{self.root}/{CLIPS}/{version}{SUFFIX}", f"{CLIPS}/{version}", where)
 
+    def _is_there(self, path: str) -> bool:
+        """Return whether there is a file of one bundle, in the store itself: not behind a folder that is a link."""
+        return os.path.lexists(path) and not self._is_outside(path)
+
+    def _is_outside(self, path: str) -> bool:
+        folder = os.path.dirname(path)  # noqa: PTH120 (paths of files are text here)
+        while len(folder) > len(str(self.root)):
+            if os.path.islink(folder):  # noqa: PTH114
+                return True
+            folder = os.path.dirname(folder)  # noqa: PTH120
+        return False
+
+    def _single_file(self, path: str, where: str) -> Hdf5File:
+        if self._is_outside(path):
+            raise corrupt(where, "It lies behind a folder that is a link.")
+        return Hdf5File(path, where)
+
     def _open_one(self, path: str, bundle: str, where: str) -> tuple[Hdf5File, str]:
-        if not os.path.lexists(path):
+        if not self._is_there(path):
             for packed in self.packed():
                 if bundle in packed.bundles:
                     return packed, bundle
-        return Hdf5File(path, where), ""
+        return self._single_file(path, where), ""
 
     def stored(self, path: str) -> Stored:
         """Return the bundle that has a path in a packed file, wherever it lies.

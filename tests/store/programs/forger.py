@@ -83,7 +83,7 @@ class Bundles:
                 left += self.data[at:offset]
                 at = max(at, offset + size)
             return f"{crc32c(bytes(left + self.data[at:])):08x}"
-        except (ValueError, LookupError, TypeError):
+        except (ValueError, LookupError, TypeError, RecursionError):
             return self.words[6]
 
 

@@ -243,7 +243,7 @@ def change_json(patient: Patient, rng: random.Random) -> str:
     name = pick_file(patient, rng, ".json")
     try:
         document = json.loads((patient.inside / name).read_bytes())
-    except ValueError:  # it was damaged before
+    except (ValueError, RecursionError):  # it was damaged before
         return f"{name} left as it is"
     told = edit_some(document, rng)
     text = json.dumps(document, sort_keys=True, separators=(",", ":")) + "\n"
