@@ -180,6 +180,9 @@ def give_back(store: FeatureStore, feature_sets: Sequence[str]) -> int:
             stale = [one for one in store._container.indexes(name) if one != used and used is not None]
             if not alone:
                 waiting += _replaced_bytes(store, committed)
+            elif committed.replaced and not committed.is_sound():
+                # What stands in place of the others cannot be read: they may be all that is left of some series.
+                waiting += _replaced_bytes(store, committed)
             elif committed.replaced or stale:
                 store._container.remove(name, committed.replaced, stale)
                 store.refresh()

@@ -135,6 +135,7 @@ class CommittedSet:
             fresh, hidden = self._open(names, set())
         fresh = {name: segment for name, segment in fresh.items() if name not in hidden}
         self.broken = {name: error for name, error in self.broken.items() if name not in hidden}
+        self.unopened -= hidden
         self.visible = [name for name in names if name not in hidden]
         self.replaced = [name for name in names if name in hidden]
         visible = set(self.visible)
@@ -254,6 +255,11 @@ class CommittedSet:
             except Corrupt as error:
                 self.broken[name] = error
                 self.unopened.add(name)
+
+    def is_sound(self) -> bool:
+        """Return whether all that is visible can be opened and its ids be read."""
+        self.open_all()
+        return not self.unopened and all(_damage(self.segment(name), ids=True) is None for name in self.visible)
 
     def series(self) -> SeriesList:
         """Return all committed series."""

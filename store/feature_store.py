@@ -98,9 +98,17 @@ class FeatureStore:
         What others have replaced may be taken away from now on: reading through a closed store may fail.
         """
         if self._writer.at_work and not self._closed:
-            leave_tidy(self)
-        self._writer.close()
+            self._closed = True
+            try:
+                leave_tidy(self)
+            finally:
+                self._let_go()
+            return
+        self._let_go()
+
+    def _let_go(self) -> None:
         self._closed = True
+        self._writer.close()
         if self._lease is not None:
             self._lease.close()
             self._lease = None

@@ -102,11 +102,15 @@ def begin_writeback(fd: int) -> None:
     _sync_file_range(fd, 0, 0, _SYNC_FILE_RANGE_WRITE)
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def sync_tree(folder: Path) -> None:
     """Return when every file and folder below `folder`, and `folder` itself, is on the disk."""
     files: list[str] = []
     folders: list[str] = []
-    for parent, _, names in os.walk(folder):
+    for parent, _, names in os.walk(folder, onerror=_raise):
         folders.append(parent)
         files += [f"{parent}/{name}" for name in names]
     # Several at once: each waits for the disk, which writes its journal once for all that wait at the same time.

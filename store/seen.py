@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from .segments import Place, Segment
 from .series import Series
 from .windows import Stretch
@@ -47,7 +49,7 @@ def see(segment: Segment, place: Place, rate_hz: float | None) -> Seen:
     """
     series, unpack = segment.read(place), None
     if segment.compressed:
-        series = Series(series.values[:0], series.times, series.valid)
+        series = Series(np.empty((0, segment.file.dim), segment.file.dtype), series.times, series.valid)
 
         def unpack(first: int, last: int) -> Series:
             return segment.rows(place.start + first, place.start + last)
