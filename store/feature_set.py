@@ -14,7 +14,7 @@ from .index import Found, KeyIndex, live_key
 from .keys import decode_key, encode_key
 from .recipe import FeatureSpec
 from .segments import OK, Place, Segment
-from .series import Failure, Series, SeriesInfo
+from .series import Failure, SeriesInfo
 from .tables import MergedTable, SegmentTable
 
 Answer = TypeVar("Answer")
@@ -292,16 +292,6 @@ class CommittedSet:
         if place.stop > segment.file.rows or place.position >= len(segment):
             raise corrupt(segment.file.where, f"Series {tuple(place.key)!r} is said to lie outside of it.")
         return segment, place
-
-    def read(self, clip_id: str, entity_id: str | None) -> Series:
-        """Return all rows of a series.
-
-        Raises:
-            NotFound: if there is no such series; with the reason if it failed.
-            Corrupt: if it is damaged, or may lie in a segment whose index is.
-        """
-        segment, place = self.locate(clip_id, entity_id)
-        return segment.read(place)
 
     def _absent(self, clip_id: str, entity_id: str | None, found: Found | None) -> Exception:
         name = self.spec.name

@@ -194,6 +194,15 @@ def map_bytes(path: str | Path, where: str, size: int | None = None) -> np.ndarr
         os.close(fd)
 
 
+def leads_to(path: Path, fd: int) -> bool:
+    """Return whether a name, which may be a link, still leads to an open file or folder itself."""
+    try:
+        named = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return os.path.samestat(named, os.fstat(fd))
+
+
 def real_folders(folder: Path) -> list[str]:
     """Return the sorted names of the folders in a folder; links do not count. Empty if it is no folder itself."""
     if folder.is_symlink():

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import BadInput
+from .files import leads_to
 
 _PAUSE_S = 0.02
 
@@ -71,7 +72,7 @@ class Lease:
                 f"Its file system cannot lock folders: {error.strerror}.",
                 "Copy the store to a local disk, compact it there, and copy it back.",
             ) from error
-        if _is_still(self._fd, self._folder):
+        if leads_to(self._folder, self._fd):
             return True
         fcntl.flock(self._fd, fcntl.LOCK_SH)
         return False
@@ -88,16 +89,6 @@ def _locked(folder: Path) -> int:
                 os.close(fd)
                 raise
             return fd
-        if _is_still(fd, folder):
+        if leads_to(folder, fd):
             return fd
         os.close(fd)  # while we waited, the folder was replaced
-
-
-def _is_still(fd: int, path: Path) -> bool:
-    """Return whether a name still leads to the open folder."""
-    try:
-        named = os.lstat(path)
-    except FileNotFoundError:
-        return False
-    opened = os.fstat(fd)
-    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)

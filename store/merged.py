@@ -13,7 +13,7 @@ import numpy as np
 from .errors import Corrupt, CuebankError
 from .segments import OK, Segment
 from .tables import MergedTable, SegmentTable, counts
-from .texts import Texts
+from .texts import Texts, join_texts
 
 if TYPE_CHECKING:
     from .containers.base import Container
@@ -68,10 +68,7 @@ def merge_indexes(
 def _all_texts(segments: dict[str, Segment], name: str) -> Texts:
     """Return the texts of all segments, one after the other."""
     texts = [segment.texts(name) for segment in segments.values()]
-    ends = np.cumsum([0, *(len(one.data) for one in texts)])
-    offsets = [one.offsets[:-1] + end for one, end in zip(texts, ends[:-1], strict=True)]
-    data = np.concatenate([np.empty(0, np.uint8), *(one.data for one in texts)])
-    return Texts(data, np.concatenate([*offsets, ends[-1:]]).astype("<i8"), "Merged ids")
+    return Texts(*join_texts([(one.data, one.offsets) for one in texts]), "Merged ids")
 
 
 def _different(texts: Texts, wanted: np.ndarray) -> int:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .segments import FAILED, OK, Segment
+from .texts import join_texts
 
 if TYPE_CHECKING:
     from .containers.base import Container, SegmentWriter
@@ -75,10 +76,7 @@ def _index_arrays(run: Mapping[str, Segment], keep: Mapping[str, np.ndarray]) ->
     }
     for texts in ("clip_id", "entity_id", "reason"):
         taken = [segment.texts(texts).take(keep[name]) for name, segment in run.items()]
-        ends = np.cumsum([0, *(len(data) for data, _ in taken)])
-        offsets = [one[:-1] + end for (_, one), end in zip(taken, ends[:-1], strict=True)]
-        arrays[texts] = np.concatenate([data for data, _ in taken])
-        arrays[texts + "_offsets"] = np.concatenate([*offsets, ends[-1:]]).astype("<i8")
+        arrays[texts], arrays[texts + "_offsets"] = join_texts(taken)
     return arrays
 
 

@@ -13,6 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from .containers.base import IndexFile
+from .containers.zarr_bundle import count
 from .files import corrupt
 from .keys import Key
 from .segments import FAILED, Place, Segment
@@ -132,7 +133,7 @@ class MergedTable:
             self.names: Sequence[str] = _texts(own["covers"])
             self.replaced = frozenset(_texts(own["replaced"]))
             self.series, self.failed, self.rows, self.clip_count = (
-                _count(own[name]) for name in ("series_ok", "series_failed", "rows", "clips")
+                count(own[name], 2**62) for name in ("series_ok", "series_failed", "rows", "clips")
             )
         except (KeyError, TypeError, ValueError) as error:
             raise corrupt(file.where, f"Its attributes are not those of a merged index: {error!r}.") from error
@@ -229,15 +230,4 @@ def _texts(value: object) -> list[str]:
     """
     if not isinstance(value, list) or len(value) > MAX_COVERED or not all(isinstance(one, str) for one in value):
         raise ValueError(f"{str(value)[:40]} is no list of names")
-    return value
-
-
-def _count(value: object) -> int:
-    """Return a stored count.
-
-    Raises:
-        ValueError: if it is none.
-    """
-    if type(value) is not int or not 0 <= value <= 2**62:
-        raise ValueError(f"{str(value)[:40]} is no count")
     return value

@@ -5,6 +5,8 @@ Any id length and script, no string type that other Zarr readers might not know,
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .files import corrupt
@@ -17,6 +19,14 @@ def pack_texts(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
     offsets = np.zeros(len(texts) + 1, "<i8")
     np.cumsum([len(text) for text in texts], out=offsets[1:])
     return np.frombuffer(b"".join(texts), np.uint8), offsets
+
+
+def join_texts(parts: Sequence[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return packed texts, each (bytes, offsets), packed as one."""
+    ends = np.cumsum([0, *(len(data) for data, _ in parts)])
+    offsets = [one[:-1] + end for (_, one), end in zip(parts, ends[:-1], strict=True)]
+    data = np.concatenate([np.empty(0, np.uint8), *(data for data, _ in parts)])
+    return data, np.concatenate([*offsets, ends[-1:]]).astype("<i8")
 
 
 class Texts:

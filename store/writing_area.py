@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .errors import BadInput, Conflict
+from .files import leads_to
 
 _WRITER = re.compile(r"[0-9a-f]{16}")  # anything else in the area is not ours to remove
 
@@ -59,7 +60,7 @@ class WritingArea:
                 self._lock = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o666)
             except FileNotFoundError:
                 continue  # another writer, the last one then, removed the empty area in between
-            if _try_lock(self._lock) and _is_still(self._lock, lock):
+            if _try_lock(self._lock) and leads_to(lock, self._lock):
                 break
             os.close(self._lock)  # a cleaner was quicker and took the file for a leftover
         self._folder = self._area / writer
@@ -144,16 +145,6 @@ def _try_lock(fd: int) -> bool:
     return True
 
 
-def _is_still(fd: int, path: Path) -> bool:
-    """Return whether a name still leads to the open file."""
-    try:
-        named = path.lstat()
-    except FileNotFoundError:
-        return False
-    opened = os.fstat(fd)
-    return (named.st_dev, named.st_ino) == (opened.st_dev, opened.st_ino)
-
-
 def leftovers(store: Path) -> Iterator[tuple[str, int | None]]:
     """Yield (writer, descriptor of its lock, which we now hold) of each dead writer; (writer, None) if it has no lock.
 
@@ -175,7 +166,7 @@ def leftovers(store: Path) -> Iterator[tuple[str, int | None]]:
             continue
         except PermissionError:
             continue  # another user's; that user will clean it up
-        if _try_lock(fd) and _is_still(fd, lock):
+        if _try_lock(fd) and leads_to(lock, fd):
             yield writer, fd
         else:
             os.close(fd)

@@ -21,7 +21,7 @@ from . import zarr_metadata as metadata
 from .description import feature_set_attributes, parse_feature_set
 from .hdf5_check import check_store
 from .hdf5_file import Stored
-from .hdf5_fold import publish_file, publish_folder
+from .hdf5_fold import publish_file
 from .hdf5_links import digest, listing, read_links, write_links
 from .hdf5_opening import is_store
 from .hdf5_packed import CLIPS, PARTS, STORE, bundle_path, write_single
@@ -29,6 +29,7 @@ from .hdf5_segment import IndexBundle, SegmentBundle
 from .hdf5_segment_writer import SegmentFileWriter
 from .hdf5_shelf import PACKED, SET_FILE, STORE_FILE, SUFFIX, Shelf
 from .names import next_stem
+from .publishing import empty, publish_folder
 
 if TYPE_CHECKING:
     from ..clips_table import ClipsTable
@@ -210,7 +211,7 @@ class Hdf5Container:
                     path.rename(trash / f"{part}.{one}")
             if (self.shelf.root / quoted / part).is_dir():
                 sync(self.shelf.root / quoted / part)
-        return given + hdf5_fold.empty(trash)
+        return given + empty(trash)
 
     def remove_feature_set(self, name: str) -> int:
         """Take a feature set out of sight, then give its bytes back; return those.
@@ -229,7 +230,7 @@ class Hdf5Container:
         if (self.shelf.root / quoted).is_dir():
             (self.shelf.root / quoted).rename(trash / "feature-set")
             sync(self.shelf.root)
-        return given + hdf5_fold.empty(trash)
+        return given + empty(trash)
 
     def settled(self) -> None:
         """Bring the file of links up to date, if the store is a folder.

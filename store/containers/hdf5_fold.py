@@ -6,7 +6,6 @@ there the folder counts. A lock on the store's file keeps one process from foldi
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import secrets
@@ -16,12 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ..errors import BadInput
-from ..files import folder_bytes, sync, sync_tree
+from ..files import sync
 from ..writing_area import WritingArea
 from .hdf5_file import Stored
 from .hdf5_packed import CLIPS, STORE, write_packed, write_single
 from .hdf5_shelf import PACKED, STORE_FILE, SUFFIX, Shelf
 from .names import by_rank
+from .publishing import empty, publish_folder
 
 
 def unfold(shelf: Shelf, area: WritingArea) -> None:
@@ -108,21 +108,6 @@ def remove_packed(shelf: Shelf, area: WritingArea, paths: set[str]) -> int:
     return given
 
 
-def publish_folder(folder: Path, target: Path) -> bool:
-    """Sync a finished folder and rename it to its place; return False if the name is taken."""
-    sync_tree(folder)
-    try:
-        folder.rename(target)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        shutil.rmtree(folder)
-        return False
-    finally:
-        sync(target.parent)
-    return True
-
-
 def publish_file(path: Path, target: Path) -> None:
     """Sync a finished file and rename it to its place."""
     sync(path)
@@ -131,13 +116,6 @@ def publish_file(path: Path, target: Path) -> None:
         sync(target.parent.parent)
     path.rename(target)
     sync(target.parent)
-
-
-def empty(trash: Path) -> int:
-    """Remove a folder of the writing area; return how many bytes were in it."""
-    size = folder_bytes(trash)
-    shutil.rmtree(trash)
-    return size
 
 
 def _new_name() -> str:

@@ -9,14 +9,15 @@ import numpy as np
 
 from ..errors import CuebankError
 from ..files import corrupt, crc32c
-from ..recipe import CODECS, FeatureSpec
+from ..recipe import FeatureSpec
 from . import zarr_metadata as metadata
 from .base import EncodedRows
 from .hdf5_file import Hdf5File, Stored, chunks_checksum
 from .hdf5_layout import FORMAT
 from .names import checksum_in
+from .segment_attributes import SegmentAttributes
 from .zarr_bundle import MAX_SERIES, MAX_TEXT_BYTES, count
-from .zarr_segment import CHUNK_BYTES, MAX_REPLACED
+from .zarr_segment import CHUNK_BYTES
 
 
 class IndexBundle:
@@ -97,7 +98,7 @@ class IndexBundle:
         self.array(name)
 
 
-class SegmentBundle(IndexBundle):
+class SegmentBundle(SegmentAttributes, IndexBundle):
     """Reads a finished segment.
 
     Args:
@@ -119,18 +120,6 @@ class SegmentBundle(IndexBundle):
         super().__init__(file, path, name, "segment", where)
         if self.fingerprint != fingerprint:
             raise corrupt(where, "It was made by another recipe than its feature set.")
-
-    def _look(self, own: Mapping[str, Any]) -> None:
-        self.rows: int = count(own["rows"], 2**62)
-        self.fingerprint = own["fingerprint"]
-        self.codec: str = own.get("codec", "none")
-        self.replaces: Sequence[str] = own.get("replaces", ())
-        if self.codec not in CODECS:
-            raise ValueError(f"codec {str(self.codec)[:40]}")
-        if type(self.replaces) not in (list, tuple) or len(self.replaces) > MAX_REPLACED:
-            raise ValueError("it does not say what it replaces")
-        if not all(isinstance(name, str) for name in self.replaces):
-            raise ValueError("it does not say what it replaces")
 
     def map_rows(self, name: str) -> np.ndarray | EncodedRows:
         """Return `values` (rows, D), `times` (rows,) or `valid` (rows,) as a read-only view of the mapped file.

@@ -6,8 +6,6 @@ place, complete and synced. zarr-python and tensorstore open all of it; nothing 
 
 from __future__ import annotations
 
-import errno
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +21,6 @@ from ..files import (
     real_folders,
     render_json,
     sync,
-    sync_tree,
     write_file,
 )
 from ..keys import RESERVED_FOLDERS, quote_name, unquote_name
@@ -33,6 +30,7 @@ from . import zarr_clips
 from . import zarr_metadata as metadata
 from .description import feature_set_attributes, parse_feature_set
 from .names import next_stem
+from .publishing import empty, publish_folder
 from .zarr_bundle import IndexFolder, bundle_names, write_bundle
 from .zarr_check import differences, strange_names
 from .zarr_segment import SegmentFolder
@@ -98,7 +96,7 @@ class ZarrContainer:
         write_file(folder / "zarr.json", render_json(metadata.plain_group("store")))
         (folder / "clips").mkdir()
         write_file(folder / "clips" / "zarr.json", render_json(metadata.plain_group("clips")))
-        self._publish(folder, self.path)
+        publish_folder(folder, self.path)
 
     def prepare_to_write(self) -> None:
         """Nothing is to be prepared: a folder is always ready."""
@@ -133,7 +131,7 @@ class ZarrContainer:
         write_file(folder / "zarr.json", render_json(metadata.group(feature_set_attributes(spec))))
         (folder / "segments").mkdir()
         write_file(folder / "segments" / "zarr.json", render_json(metadata.plain_group("segments")))
-        return self._publish(folder, self.path / quote_name(spec.name))
+        return publish_folder(folder, self.path / quote_name(spec.name))
 
     def spec(self, name: str) -> FeatureSpec:
         """Return the description of a feature set.
@@ -187,11 +185,11 @@ class ZarrContainer:
         if not target.is_dir():
             group = self._area().new_folder()
             write_file(group / "zarr.json", render_json(metadata.plain_group("index")))
-            self._publish(group, target)
+            publish_folder(group, target)
         folder = self._area().new_folder()
         data = write_bundle(folder, {**attributes, "kind": "index"}, arrays, {})
         name = f"{next_stem(bundle_names(target))}{crc32c(data):08x}"
-        self._publish(folder, target / name)
+        publish_folder(folder, target / name)
         return name
 
     def remove(self, name: str, segments: Sequence[str], indexes: Sequence[str]) -> int:
@@ -202,14 +200,14 @@ class ZarrContainer:
                 (self._folder(name, folder) / one).rename(trash / f"{folder}.{one}")
             if names:
                 sync(self._folder(name, folder))
-        return _empty(trash)
+        return empty(trash)
 
     def remove_feature_set(self, name: str) -> int:
         """Take a feature set out of sight in one step, then give its bytes back; return those."""
         trash = self._area().new_folder()
         (self.path / quote_name(name)).rename(trash / "feature-set")
         sync(self.path)
-        return _empty(trash)
+        return empty(trash)
 
     def settled(self) -> None:
         """Nothing is derived: the folders are all there is."""
@@ -237,7 +235,7 @@ class ZarrContainer:
             folder = self._area().new_folder()
             zarr_clips.write_files(folder, files)
             # If the name is taken by now, another process has just written the same table.
-            self._publish(folder, self.path / "clips" / version)
+            publish_folder(folder, self.path / "clips" / version)
         return version
 
     def read_clips(self, version: str) -> ClipsTable:
@@ -281,20 +279,6 @@ class ZarrContainer:
             yield from _check_group(folder / part, part)
             yield from strange_names(folder / part, {"zarr.json", *bundle_names(folder / part)})
 
-    def _publish(self, folder: Path, target: Path) -> bool:
-        """Sync a finished folder and rename it to its place; return False if the name is taken."""
-        sync_tree(folder)
-        try:
-            folder.rename(target)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            shutil.rmtree(folder)
-            return False
-        finally:
-            sync(target.parent)
-        return True
-
 
 def _check_group(folder: Path, kind: str) -> Iterator[str]:
     """Yield what is wrong with a group that says only what it is."""
@@ -307,10 +291,3 @@ def _check_group(folder: Path, kind: str) -> Iterator[str]:
     ]
     if all(found):
         yield from found[-1]
-
-
-def _empty(trash: Path) -> int:
-    """Remove a folder of the writing area; return how many bytes were in it."""
-    size = folder_bytes(trash)
-    shutil.rmtree(trash)
-    return size

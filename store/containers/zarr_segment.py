@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,14 +12,14 @@ from ..errors import CuebankError
 from ..files import corrupt, crc32c, map_bytes, open_regular, parse_json
 from . import zarr_metadata as metadata
 from .base import EncodedRows
+from .segment_attributes import SegmentAttributes
 from .zarr_bundle import IndexFolder, count
 
 MAX_CHUNKS = 2**22  # of one shard
-MAX_REPLACED = 2**20  # segments in place of which one stands
 CHUNK_BYTES = 2**16, 2**26  # least and most, unless the array or one row is smaller or larger than that
 
 
-class SegmentFolder(IndexFolder):
+class SegmentFolder(SegmentAttributes, IndexFolder):
     """Reads a finished segment.
 
     Args:
@@ -40,16 +40,6 @@ class SegmentFolder(IndexFolder):
         super().__init__(folder, "segment", where)
         if self.fingerprint != fingerprint:
             raise corrupt(where, "It was made by another recipe than its feature set.")
-
-    def _look(self, own: Mapping[str, Any]) -> None:
-        self.rows: int = count(own["rows"], 2**62)
-        self.fingerprint = own["fingerprint"]
-        self.codec: str = own.get("codec", "none")
-        self.replaces: Sequence[str] = own.get("replaces", ())
-        if self.codec not in ("none", "zstd", "blosc"):
-            raise ValueError(f"codec {str(self.codec)[:40]}")
-        if len(self.replaces) > MAX_REPLACED or not all(isinstance(name, str) for name in self.replaces):
-            raise ValueError("it does not say what it replaces")
 
     def map_rows(self, name: str) -> np.ndarray | EncodedRows:
         """Return `values` (rows, D), `times` (rows,) or `valid` (rows,) as a read-only view of the mapped file.
