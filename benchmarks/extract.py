@@ -98,7 +98,7 @@ def forward_only(table: Path, options: argparse.Namespace) -> float:
     network, device = extractor._network, torch.device(options.device)
     waves = []
     for clip in ClipsTable.read_csv(table):
-        wave_ = torch.from_numpy(decode_audio(clip.path, extractor.input_rate_hz).samples.copy())
+        wave_ = torch.from_numpy(decode_audio(clip.path, extractor.needs.sound_hz).samples.copy())
         waves.append((hubert.normalise(wave_) if extractor._normalise else wave_)[None].to(device))
 
     def forward(wave_: Any) -> None:

@@ -9,14 +9,17 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import numpy as np
 
 from ..store.errors import BadInput
+from .media.demand import PictureDemand, check_slots, picture_rate
 
 if TYPE_CHECKING:
     from ..store.recipe import FeatureSpec
     from .media.audio import Audio
 
+INPUTS = ("audio", "pictures", "text", "table")
 POOLINGS = ("none", "mean")
 PRECISIONS = ("fp32", "bf16")
 DTYPES = ("float16", "float32")
+MAX_BLOCK = 32  # pictures that come at once
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,11 @@ class Card:
     Args:
         name: e.g. `hubert-base`.
         family: the name that stands for the family's default card, e.g. `hubert`.
-        input: what it looks at or listens to; `audio`.
-        rate_hz: samples (or frames) per second that it wants.
+        input: what it looks at or listens to: `audio`, `pictures`, `text` or `table`.
+        rate_hz: samples per second that it wants; of pictures, the rate where none is asked for; 0 for other inputs.
         dim: columns of its rows.
         layers: how many layers can be asked for, 1 to `layers`.
-        row_rate_hz: rows per second, as text of an exact fraction.
+        row_rate_hz: rows per second, as text of an exact fraction; empty where it follows the medium.
         weights: hub id of the published weights; None where there are none (random weights only).
         revision: the exact commit of these weights on the hub.
         tag: what the published weights are called in names of feature sets.
@@ -38,6 +41,10 @@ class Card:
         default: whether the family's name alone means this card.
         tiny: whether this is the family's small variant for tests and demonstrations.
         notes: a sentence on where it comes from.
+        poolings: what can be asked for as pooling; `none` means the family's own rows.
+
+    Raises:
+        BadInput: for an unknown kind of input.
     """
 
     name: str
@@ -54,6 +61,15 @@ class Card:
     default: bool = False
     tiny: bool = False
     notes: str = ""
+    poolings: tuple[str, ...] = POOLINGS
+
+    def __post_init__(self) -> None:
+        if self.input not in INPUTS:
+            raise BadInput(
+                f"The backbone `{self.name}` states the input {self.input!r}.",
+                "There is no such kind.",
+                f"Use one of: {', '.join(INPUTS)}.",
+            )
 
     def to_json(self) -> dict[str, Any]:
         """Return all fields as plain JSON values."""
@@ -68,11 +84,15 @@ class ExtractorSettings:
         weights: a file, a folder, a hub id (`owner/name[@revision]`), or `random`; None: the card's own weights.
         seed: of random weights.
         layers: which outputs, each `last` or a number from 1.
-        pooling: `none` (rows at the network's own rate) or `mean` (one row per clip, over valid rows).
+        pooling: `none` (the family's own rows), or what its card lists: `mean` (one row per clip, over valid rows) …
         precision: of the computation, `fp32` or `bf16` (autocast).
         dtype: of the stored values, `float16` or `float32`.
         device: as torch names it, e.g. `cpu`, `cuda`, `cuda:1`.
         keep_last_s: look only at the last so many seconds of a clip; None: at all of it.
+        rate_hz: of pictures, as text of an exact number (`25`, `30000/1001`); None: the card's own.
+        slots: pictures spread over each clip, instead of pictures at a rate.
+        slot_rule: how they are spread; see `media.demand.Slots`.
+        stride_s: seconds from one window of a sliding network to the next; None: the family's own.
 
     Raises:
         BadInput: for a value that is not among those listed.
@@ -86,10 +106,13 @@ class ExtractorSettings:
     dtype: str = "float16"
     device: str = "cpu"
     keep_last_s: float | None = None
+    rate_hz: str | None = None
+    slots: int | None = None
+    slot_rule: str = "even"
+    stride_s: float | None = None
 
     def __post_init__(self) -> None:
         for option, value, known in (
-            ("pooling", self.pooling, POOLINGS),
             ("precision", self.precision, PRECISIONS),
             ("dtype", self.dtype, DTYPES),
         ):
@@ -113,6 +136,63 @@ class ExtractorSettings:
                 "That is no positive length.",
                 "Give a number of seconds above 0, or leave the option out.",
             )
+        self._check_pictures()
+
+    def _check_pictures(self) -> None:
+        if self.rate_hz is not None:
+            picture_rate(self.rate_hz)
+        check_slots(2 if self.slots is None else self.slots, self.slot_rule)
+        if self.rate_hz is not None and self.slots is not None:
+            raise BadInput(
+                f"{self.slots} pictures of each clip and {self.rate_hz} pictures a second were asked for.",
+                "It can be one of them only.",
+                "Leave out the number of slots or the rate.",
+            )
+        if self.stride_s is not None and not 0 < self.stride_s < float("inf"):
+            raise BadInput(
+                f"A stride of {self.stride_s} s was asked for.",
+                "That is no positive length.",
+                "Give a number of seconds above 0, or leave the option out.",
+            )
+
+    def check_pooling(self, card: Card) -> None:
+        """Check that a backbone can pool in the way asked for.
+
+        Raises:
+            BadInput: if not; the message has the card's ways.
+        """
+        if self.pooling not in card.poolings:
+            raise BadInput(
+                f"Features of {card.name} were asked for with pooling {self.pooling!r}.",
+                "There is no such choice.",
+                f"Use one of: {', '.join(card.poolings)}.",
+            )
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a backbone needs of a clip; what is None it does not want.
+
+    Args:
+        sound_hz: the whole sound, at this rate.
+        pictures: which pictures, and in which shape.
+    """
+
+    sound_hz: int | None = None
+    pictures: PictureDemand | None = None
+
+
+class Pictures(NamedTuple):
+    """Some consecutive ones of the chosen pictures of a clip, all of one size.
+
+    frames: (N, H, W, 3) uint8 RGB, to be read only. times: (N,) float64, seconds from the clip's start: the grid point
+    of pictures at a rate and of even slots, else the frame's own time. valid: (N,) bool; False where the medium has no
+    picture there, and `frames` nothing to see.
+    """
+
+    frames: np.ndarray
+    times: np.ndarray
+    valid: np.ndarray
 
 
 class Rows(NamedTuple):
@@ -127,15 +207,35 @@ class Rows(NamedTuple):
     valid: np.ndarray
 
 
+class PictureWork(Protocol):
+    """The way of one clip's pictures through a backbone."""
+
+    def add(self, pictures: Pictures) -> None:
+        """Take the next block: at most `MAX_BLOCK` pictures, in order of time, after those before it.
+
+        Raises:
+            MediaError: if this clip cannot have features.
+        """
+
+    def finish(self) -> list[Rows]:
+        """Return one `Rows` per feature set in the extractor's `specs`; there are no more pictures.
+
+        Raises:
+            MediaError: if this clip cannot have features (e.g. it has too few pictures).
+        """
+        ...
+
+
 class Extractor(Protocol):
     """A loaded backbone. Pure: decoded media in, arrays out; one clip at a time, whatever else there is.
 
-    card: what was loaded. specs: the feature sets it makes, one per layer. input_rate_hz: samples per second it wants.
+    card: what was loaded. specs: the feature sets it makes, one per layer. needs: what it wants of a clip.
+    One that needs sound has `extract`, one that needs pictures has `begin`.
     """
 
     card: Card
     specs: Sequence[FeatureSpec]
-    input_rate_hz: int
+    needs: Needs
 
     def extract(self, audio: Audio) -> list[Rows]:
         """Return one `Rows` per feature set in `specs`.
@@ -143,6 +243,10 @@ class Extractor(Protocol):
         Raises:
             MediaError: if this clip cannot have features (e.g. it is too short).
         """
+        ...
+
+    def begin(self) -> PictureWork:
+        """Begin a clip of pictures."""
         ...
 
 

@@ -66,8 +66,8 @@ def survey(plan: Plan, extractors: Sequence[Extractor], keep_last_s: float | Non
 
 def _seconds_per_second(extractor: Extractor, probe_s: float) -> float:
     """Seconds that a model takes for one second of media."""
-    noise = np.random.default_rng(0).standard_normal(round(probe_s * extractor.input_rate_hz)).astype(np.float32)
-    audio = Audio(0.1 * noise, extractor.input_rate_hz, 0.0, ())
+    noise = np.random.default_rng(0).standard_normal(round(probe_s * extractor.needs.sound_hz)).astype(np.float32)
+    audio = Audio(0.1 * noise, extractor.needs.sound_hz, 0.0, ())
     taken = []
     for _ in range(2):  # the first one also sets up the libraries
         started = time.perf_counter()

@@ -91,5 +91,6 @@ def load(name: str, settings: ExtractorSettings) -> Extractor:
         MissingExtra: if a package that this backbone needs is not installed.
     """
     chosen = card(name)
+    settings.check_pooling(chosen)
     extractor: Extractor = _families()[chosen.name][1].load(chosen, settings)
     return extractor

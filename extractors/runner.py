@@ -224,7 +224,7 @@ class _Run:
             return  # another process is compacting right now; the next `cuebank store compact` does it
 
     def _work(self, plan: Plan, pool: DecodePool, writer: SeriesWriter, progress: Progress | None) -> None:
-        rates = sorted({extractor.input_rate_hz for extractor in self.extractors})
+        rates = sorted({extractor.needs.sound_hz for extractor in self.extractors})
         requests = (DecodeRequest(unit.path, rate, unit.start_s, unit.end_s) for unit in plan.units for rate in rates)
         # A generator: closing it ends what is being decoded.
         with closing(cast("Generator[tuple[DecodeRequest, Audio | MediaError]]", pool.decode(requests))) as decoded:

@@ -35,7 +35,7 @@ def process(
         chosen = [i for i, spec in enumerate(extractor.specs) if spec.name in wanted]
         if not chosen:
             continue
-        made = _rows(extractor, sounds[extractor.input_rate_hz])
+        made = _rows(extractor, sounds[extractor.needs.sound_hz])
         for i in chosen:
             spec = extractor.specs[i]
             outcomes[spec.name] = made if isinstance(made, str) else _storable(spec, made[i])

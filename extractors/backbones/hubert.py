@@ -17,7 +17,7 @@ from ...store.errors import BadInput
 from ...store.keys import feature_set_name
 from ...store.recipe import FeatureSpec, Recipe
 from ...store.timebase import Timebase
-from ..base import Card, ExtractorSettings, Rows, check_device
+from ..base import Card, ExtractorSettings, Needs, Rows, check_device
 from ..errors import MediaError
 from ..networks.hubert_shape import HubertShape
 from ..random_weights import fill_all
@@ -138,7 +138,7 @@ class HubertExtractor:
         tag: str,
     ) -> None:
         self.card = card
-        self.input_rate_hz = RATE_HZ
+        self.needs = Needs(sound_hz=RATE_HZ)
         self._settings = settings
         self._shape = shape
         self._network = network

@@ -30,10 +30,10 @@ def make(request: pytest.FixtureRequest) -> Callable[..., Any]:
 
 def test_rows_have_the_shapes_types_and_count_that_the_specs_state(make: Callable[..., Any]) -> None:
     extractor = make(layers=("1", "last"))
-    assert extractor.input_rate_hz == extractor.card.rate_hz
+    assert extractor.needs.sound_hz == extractor.card.rate_hz
     assert len(extractor.specs) == 2
     for seconds in (0.3, 1.0, 1.7):
-        made = extractor.extract(audio(seconds, extractor.input_rate_hz))
+        made = extractor.extract(audio(seconds, extractor.needs.sound_hz))
         assert len(made) == len(extractor.specs)
         for spec, rows in zip(extractor.specs, made, strict=True):
             count = 1 if spec.timebase is None else spec.timebase.count(seconds)
@@ -48,7 +48,7 @@ def test_rows_have_the_shapes_types_and_count_that_the_specs_state(make: Callabl
 def test_times_lie_within_the_stream_and_move_with_its_start(make: Callable[..., Any]) -> None:
     extractor = make()
     for start_s in (0.0, 2.43):
-        (rows,) = extractor.extract(audio(1.5, extractor.input_rate_hz, start_s=start_s))
+        (rows,) = extractor.extract(audio(1.5, extractor.needs.sound_hz, start_s=start_s))
         assert (np.diff(rows.times) > 0).all()
         assert rows.times[0] >= start_s
         assert rows.times[-1] <= start_s + 1.5

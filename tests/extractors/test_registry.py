@@ -80,7 +80,6 @@ def test_two_cards_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("pooling", "max", "none, mean"),
         ("precision", "fp16", "fp32, bf16"),
         ("dtype", "int8", "float16, float32"),
         ("layers", (), "--layer last"),
@@ -88,11 +87,28 @@ def test_two_cards_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
         ("seed", -1, "negative"),
         ("keep_last_s", 0.0, "positive length"),
         ("keep_last_s", float("nan"), "positive length"),
+        ("rate_hz", "0", "no rate"),
+        ("rate_hz", "25/0", "no rate"),
+        ("rate_hz", "1e9", "no rate"),
+        ("rate_hz", "1001", "no rate"),
+        ("slots", 0, "whole number from 1"),
+        ("slot_rule", "odd", "even, viper, sempi"),
+        ("stride_s", 0.0, "positive length"),
     ],
 )
 def test_settings_that_do_not_exist_are_refused_with_those_that_do(field: str, value: object, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         ExtractorSettings(**{field: value})
+
+
+def test_a_pooling_that_a_backbone_does_not_have_is_refused_with_those_that_it_has() -> None:
+    with pytest.raises(BadInput, match="none, mean"):
+        registry.load("hubert-tiny", ExtractorSettings(weights="random", pooling="max"))
+
+
+def test_a_rate_and_a_number_of_pictures_exclude_each_other() -> None:
+    with pytest.raises(BadInput, match="one of them only"):
+        ExtractorSettings(rate_hz="30000/1001", slots=8)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "toaster", "meta:x"])

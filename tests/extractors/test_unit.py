@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cuebank.extractors.base import Rows
+from cuebank.extractors.base import Needs, Rows
 from cuebank.extractors.errors import MediaError
 from cuebank.extractors.media import Audio
 from cuebank.extractors.registry import card
@@ -21,7 +21,7 @@ class Stub:
     """An extractor that returns, or raises, what it is given."""
 
     card = card("hubert-tiny")
-    input_rate_hz = 16000
+    needs = Needs(sound_hz=16000)
 
     def __init__(self, results: Any, dtype: str = "float16", precision: str = "fp32") -> None:
         recipe = Recipe("stub", {"source": "x"}, precision=precision)
