@@ -101,7 +101,7 @@ def _drop(
     wait_s: float,
 ) -> list[dict[str, Any]]:
     from ..store.drop import drop, keys_of
-    from ..store.errors import NotFound
+    from ..store.errors import CuebankError, NotFound
 
     names = list(dict.fromkeys(feature_sets)) or features.feature_sets()
     if whole:
@@ -111,13 +111,27 @@ def _drop(
     wanted: dict[str, list[Key]] = {
         name: keys_of(features, name, clips=clips, groups=groups, entities=entities) for name in names
     }
-    if not any(wanted.values()):
+    found = {key.clip_id for keys in wanted.values() for key in keys}
+    missed = sorted(set(clips) - found)
+    if missed or not found:
+        of = f" for entity {', '.join(entities)}" if entities else ""
         raise NotFound(
             f"Series of {', '.join([*clips, *groups])} were to be removed from {features.path}.",
-            f"There is none in {len(names)} feature sets.",
+            f"There is none of {', '.join(missed or groups)}{of} in {len(names)} feature sets.",
             "Nothing was removed. Run `cuebank store ls` to see what there is.",
         )
-    return [drop(features, name, keys, wait_s) for name, keys in wanted.items() if keys]
+    done: list[dict[str, Any]] = []
+    try:
+        for name, keys in wanted.items():
+            if keys:
+                done.append(drop(features, name, keys, wait_s))
+    except CuebankError:
+        for one in done:
+            click.echo(
+                f"Removed before the failure: {one['series']:,} series of {printable(one['feature_set'])}", err=True
+            )
+        raise
+    return done
 
 
 def _existing(path: Path) -> FeatureStore:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .errors import Corrupt, CuebankError
-from .merged import merge_indexes
+from .errors import Conflict, Corrupt, CuebankError
+from .merged import agrees, merge_indexes
 from .rewrite import live_masks, rewrite
+from .tables import MAX_COVERED
 
 if TYPE_CHECKING:
     from .feature_set import CommittedSet
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 SMALL_BYTES = 2**26  # a segment below this is merged with its neighbours
 TARGET_BYTES = 2**30  # and so large are merged ones at most, unless one alone is larger
+MAX_RUN = 2**16  # segments that become one at once: it names all of them
 DEAD_SHARE = 0.1  # so much of a larger one may be dead before it is written anew
 
 
@@ -46,13 +48,17 @@ def compact(store: FeatureStore, feature_sets: Sequence[str] | None = None, wait
         Conflict: if another process goes on compacting.
     """
     told: dict[str, Any] = {}
-    problems = []
+    problems: list[dict[str, str]] = []
     with store._writer.area().alone(wait_s):
         store.compacted = True
         for name in store.feature_sets() if feature_sets is None else feature_sets:
-            committed = store._committed(name)
-            store.refresh()
-            told[name] = {f"{key}_before": value for key, value in _measured(store, committed).items()}
+            try:
+                committed = store._committed(name)
+                store.refresh()
+                told[name] = {f"{key}_before": value for key, value in _measured(store, committed).items()}
+            except Corrupt as error:
+                problems.append(_problem(name, error))
+                continue
             problems += merge_segments(store, committed)
         store._container.settled()
         waiting = give_back(store, list(told))
@@ -70,41 +76,62 @@ def _measured(store: FeatureStore, committed: CommittedSet) -> dict[str, int]:
 
 def merge_segments(
     store: FeatureStore,
-    committed: CommittedSet,
+    known: CommittedSet,
     dropped: Collection[tuple[str, int]] = (),
     only: Collection[str] | None = None,
 ) -> list[dict[str, str]]:
     """Write some segments of a feature set anew, and its merged index; return what is damaged.
 
+    What counts is taken from the segments themselves: a merged index that lies must not cost a series.
+
     Args:
         store: open for writing, alone.
-        committed: the feature set, just refreshed.
+        known: the feature set, just refreshed.
         dropped: (segment, position) of series that are not kept.
         only: segments that are written anew, each on its own; None: those that are small or hold much that is dead.
     """
+    committed = known.from_segments_alone()
+    try:
+        return _merge(store, committed, dropped, only)
+    finally:
+        committed.let_go()
+        known.refresh()
+
+
+def _problem(feature_set: str, error: CuebankError) -> dict[str, str]:
+    return {"feature_set": feature_set, "problem": f"{error.asked} {error.found}"}
+
+
+def _merge(
+    store: FeatureStore,
+    committed: CommittedSet,
+    dropped: Collection[tuple[str, int]],
+    only: Collection[str] | None,
+) -> list[dict[str, str]]:
+    name = committed.spec.name
     index = committed._with_ids()
-    committed.open_all()
     if committed.unopened:  # what one of them replaces looks as if it counted; it must not be written as new
-        return [
-            {"feature_set": committed.spec.name, "problem": str(committed.broken[name])} for name in committed.unopened
-        ]
+        return [_problem(name, committed.broken[one]) for one in sorted(committed.unopened)]
     problems = []
     keep = live_masks(index)
     if dropped:
         gone: dict[str, list[int]] = {}
-        for name, position in dropped:
-            gone.setdefault(name, []).append(position)
-        for name, positions in gone.items():
-            kept = keep.get(name, np.empty(0, np.int64))
-            keep[name] = kept[~np.isin(kept, positions)]
-    runs = list(_runs(committed, keep)) if only is None else [[name] for name in committed.visible if name in only]
+        for segment, position in dropped:
+            gone.setdefault(segment, []).append(position)
+        for segment, positions in gone.items():
+            kept = keep.get(segment, np.empty(0, np.int64))
+            keep[segment] = kept[~np.isin(kept, positions)]
+    runs = list(_runs(committed, keep)) if only is None else [[one] for one in committed.visible if one in only]
+    replaced = set(committed.replaced)
     for run in runs:
-        segments = {name: committed.segment(name) for name in run}
-        kept_of = {name: keep.get(name, np.empty(0, np.int64)) for name in run}
+        segments = {one: committed.segment(one) for one in run}
+        kept_of = {one: keep.get(one, np.empty(0, np.int64)) for one in run}
         try:
-            rewrite(store._container, committed.spec, segments, kept_of, committed.replaced)
+            rewrite(store._container, committed.spec, segments, kept_of, replaced)
+        except Conflict:
+            continue  # what was committed between them has its turn next time
         except Corrupt as error:
-            problems.append({"feature_set": committed.spec.name, "problem": f"{error.asked} {error.found}"})
+            problems.append(_problem(name, error))
             if dropped:
                 break  # the oldest come first: without the newer one, what it had been written over would show again
     committed.refresh()
@@ -118,9 +145,9 @@ def _runs(committed: CommittedSet, keep: dict[str, np.ndarray]) -> Iterator[list
     size = 0
     for name in committed.visible:
         segment = None if name in committed.broken else committed.segment(name)
-        own = 0 if segment is None else _bytes(committed, segment.file.rows)
+        own = 0 if segment is None else _bytes(committed, segment.file.rows) + _text_bytes(segment)
         worth = segment is not None and (own < SMALL_BYTES or _dead(segment, keep.get(name)) >= DEAD_SHARE)
-        if run and (not worth or size + own > TARGET_BYTES):
+        if run and (not worth or size + own > TARGET_BYTES or len(run) >= MAX_RUN):
             yield from _worthy(committed, run, keep)
             run, size = [], 0
         if worth:
@@ -139,6 +166,10 @@ def _bytes(committed: CommittedSet, rows: int) -> int:
     return rows * (committed.spec.dim * np.dtype(committed.spec.dtype).itemsize + 9)
 
 
+def _text_bytes(segment: Segment) -> int:
+    return sum(len(segment.file.array(name)) for name in ("clip_id", "entity_id", "reason"))
+
+
 def _dead(segment: Segment, keep: np.ndarray | None) -> float:
     """Return which share of a segment's series and failures, or of its rows, does not count any more."""
     if keep is None:
@@ -148,17 +179,22 @@ def _dead(segment: Segment, keep: np.ndarray | None) -> float:
 
 
 def _write_merged(store: FeatureStore, committed: CommittedSet) -> None:
-    """Write the merged index of all that is visible, unless there is one or something cannot be read."""
-    index = committed._with_ids()
-    complete = index.merged is not None and set(index.merged.names) == set(committed.visible)
-    if complete or not committed.visible or any(name in committed.broken for name in committed.visible):
+    """Write the merged index of all that is visible, unless the one in use is right or something cannot be read."""
+    committed._with_ids()
+    if not committed.visible or any(name in committed.broken for name in committed.visible):
         return
+    if len(committed.visible) + len(committed.replaced) > MAX_COVERED:
+        return  # it would name too many; opening takes longer without it
     segments = {name: committed.segment(name) for name in committed.visible}
-    replaced = set(committed.replaced).union(*(one.file.replaces for one in segments.values()))
-    there = [name for name in store._container.segments(committed.spec.name) if name in replaced]
-    arrays, attributes = merge_indexes(segments, there, committed.spec.fingerprint)
+    arrays, attributes = merge_indexes(segments, committed.replaced, committed.spec.fingerprint)
+    known = store._committed(committed.spec.name)
+    known.refresh()
+    used = known.merged
+    # What it calls replaced may be gone by now, which does no harm.
+    same = {name: value for name, value in attributes.items() if name != "replaced"}
+    if used is not None and used.replaced.isdisjoint(segments) and agrees(used.file, arrays, same):
+        return
     store._container.write_index(committed.spec, arrays, attributes)
-    committed.refresh()
 
 
 def give_back(store: FeatureStore, feature_sets: Sequence[str]) -> int:
@@ -173,10 +209,11 @@ def give_back(store: FeatureStore, feature_sets: Sequence[str]) -> int:
     with store._lease.exclusive() as alone:
         waiting = 0
         for name in feature_sets:
-            committed = store._committed(name)
-            committed.refresh()
-            index = committed._with_ids()
-            used = None if index.merged is None else index.merged.file.name
+            known = store._committed(name)
+            known.refresh()
+            used = None if known.merged is None else known.merged.file.name
+            committed = known.from_segments_alone()  # what is removed for good, no index decides
+            committed._with_ids()
             stale = [one for one in store._container.indexes(name) if one != used and used is not None]
             if not alone:
                 waiting += _replaced_bytes(store, committed)
@@ -186,6 +223,7 @@ def give_back(store: FeatureStore, feature_sets: Sequence[str]) -> int:
             elif committed.replaced or stale:
                 store._container.remove(name, committed.replaced, stale)
                 store.refresh()
+            committed.let_go()
         if alone:
             store._container.settled()
     return waiting

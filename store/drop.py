@@ -47,10 +47,11 @@ def drop(
         committed.refresh()
         if keys is None:
             return _drop_all(store, committed, wait_s)
+        committed = committed.from_segments_alone()
         there = _positions(committed, keys)
         series = sum(committed._with_ids().has_series(set(keys)))
         affected = {name for name, _ in there}
-        problems = merge_segments(store, committed, there, affected)
+        problems = merge_segments(store, store._committed(feature_set), there, affected)
         if problems:
             raise Conflict(
                 f"{len(keys)} series of feature set `{feature_set}` were to be removed.",
@@ -82,6 +83,7 @@ def keys_of(
 
     Raises:
         NotFound: if there is no such feature set, or no version of the clips table has one of the groups.
+        Corrupt: if a segment cannot be read, which may hold some.
     """
     wanted, unknown, known = set(clips), set(groups), set()
     for version in store.clips_versions() if groups else ():
@@ -97,6 +99,9 @@ def keys_of(
             f"No clips table of the store has it. {nearest(missed, sorted(known - {''}))}",
             "Name the clips with --clip.",
         )
+    damaged = store._committed(feature_set).damaged()
+    if damaged is not None:
+        raise damaged
     listed = [Key(*item[:2]) for item in (*store.series(feature_set), *store.failures(feature_set))]
     return [key for key in listed if key.clip_id in wanted and (not entities or key.entity_id in entities)]
 
@@ -122,7 +127,7 @@ def _positions(committed: CommittedSet, keys: Sequence[tuple[str, str | None]]) 
             raise NotFound(
                 f"Clip {clip_id!r}, entity {entity_id!r} was to be removed from feature set `{committed.spec.name}`.",
                 f"There is nothing of it. {nearest(clip_id, known)}",
-                "Nothing was removed. Run `cuebank store ls` to see what there is.",
+                f"Nothing was removed from `{committed.spec.name}`. Run `cuebank store ls` to see what there is.",
             )
     return found
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from itertools import count
 from typing import TypeVar
 
 from .containers.base import Container
@@ -27,23 +27,25 @@ class MapBudget:
     def __init__(self) -> None:
         self.limit = 2**14
         self.dropped = 0  # how many were let go of so far
-        self._mapped: deque[Segment] = deque()
+        self._mapped: dict[int, Segment] = {}
+        self._lock = threading.Lock()
 
     def map(self, segment: Segment) -> None:
         """Map a segment, and let go of the one mapped longest ago if there are too many."""
         segment.map()
-        self._mapped.append(segment)
-        if len(self._mapped) > self.limit:
-            self._mapped.popleft().unmap()
-            self.dropped += 1
+        with self._lock:
+            self._mapped[id(segment)] = segment
+            if len(self._mapped) > self.limit:
+                self._mapped.pop(next(iter(self._mapped))).unmap()
+                self.dropped += 1
 
     def forget(self, segments: Sequence[Segment]) -> None:
         """Let go of segments that do not count any more, so that the disk gets their bytes back."""
-        for segment in segments:
-            segment.unmap()
-        gone = set(map(id, segments))
-        # Not each need be among the mapped: it may have been mapped past the budget, or an interrupt came between.
-        self._mapped = deque(one for one in self._mapped if id(one) not in gone)
+        with self._lock:
+            for segment in segments:
+                segment.unmap()
+                # It need not be among them: mapped past the budget, or an interrupt came between.
+                self._mapped.pop(id(segment), None)
 
 
 class SeriesList(Sequence[SeriesInfo]):
@@ -82,9 +84,10 @@ class CommittedSet:
         container: the store's container.
         spec: the feature set.
         budget: shared by all feature sets of the store.
+        trust_indexes: whether merged indexes are believed; what is removed for good is decided without them.
     """
 
-    def __init__(self, container: Container, spec: FeatureSpec, budget: MapBudget) -> None:
+    def __init__(self, container: Container, spec: FeatureSpec, budget: MapBudget, trust_indexes: bool = True) -> None:
         self.spec = spec
         self.rate_hz = None if spec.timebase is None else float(spec.timebase.rate_hz)
         self.broken: dict[str, Corrupt] = {}  # segments and merged indexes that cannot be read
@@ -93,30 +96,43 @@ class CommittedSet:
         self.replaced: list[str] = []  # segments that others have replaced, and that lie there still
         self._container = container
         self._budget = budget
+        self._trust_indexes = trust_indexes
         self._segments: dict[str, Segment] = {}
         self._merged: MergedTable | None = None
         self._index: KeyIndex | None = None
         self._seen: tuple[list[str], list[str]] | None = None
         self._unreadable: dict[str, Corrupt] = {}  # whose ids turned out to be damaged
-        self._stale = True
+        # Two numbers, not a flag: what makes it stale while it is being loaded must not be overlooked.
+        self._numbers = count(1)
+        self._wanted, self._loaded = 0, -1
         self._lock = threading.RLock()
 
     def refresh(self) -> None:
         """Look at the disk again when next asked."""
-        self._stale = True
+        self._wanted = next(self._numbers)
+
+    def from_segments_alone(self) -> CommittedSet:
+        """Return the same feature set as its segments tell it, whatever a merged index says."""
+        return CommittedSet(self._container, self.spec, self._budget, trust_indexes=False)
+
+    def let_go(self) -> None:
+        """Unmap everything: it will not be read any more."""
+        self._budget.forget(list(self._segments.values()))
+
+    @property
+    def merged(self) -> MergedTable | None:
+        """The merged index that is in use."""
+        return self.index.merged
 
     @property
     def index(self) -> KeyIndex:
         """Which series a key means, over all segments that can be read."""
         index = self._index
-        if self._stale or index is None:
+        if self._loaded != self._wanted or index is None:
             with self._lock:
-                self._stale = False  # before looking: what is committed from here on makes it stale again
-                try:
-                    index = self._load()
-                except BaseException:
-                    self._stale = True
-                    raise
+                wanted = self._wanted  # before looking: what is committed from here on asks for another look
+                index = self._load()
+                self._loaded = wanted
         return index
 
     def _load(self) -> KeyIndex:
@@ -154,6 +170,8 @@ class CommittedSet:
 
     def _usable(self, names: list[str], indexes: list[str]) -> MergedTable | None:
         """Return the newest merged index that covers nothing which is not there."""
+        if not self._trust_indexes:
+            return None
         there = set(names)
         for index in reversed(indexes):
             if index in self._unreadable:
@@ -224,7 +242,8 @@ class CommittedSet:
                     self._merged.prove()
                 except Corrupt as error:
                     self._unreadable[self._merged.file.name] = error
-            self._seen, self._stale = None, True
+            self._seen = None
+            self.refresh()
             return len(self._unreadable) > before
 
     def _with_ids(self) -> KeyIndex:
@@ -255,6 +274,11 @@ class CommittedSet:
             except Corrupt as error:
                 self.broken[name] = error
                 self.unopened.add(name)
+
+    def damaged(self) -> Corrupt | None:
+        """Return why one of the visible segments cannot be read, None if all can."""
+        self._with_ids()
+        return next((self.broken[name] for name in self.visible if name in self.broken), None)
 
     def is_sound(self) -> bool:
         """Return whether all that is visible can be opened and its ids be read."""

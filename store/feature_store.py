@@ -133,6 +133,8 @@ class FeatureStore:
 
         Raises:
             Conflict: if it exists with another fingerprint, with a line for each field that differs.
+            BadInput: if the store is open for reading, or was closed.
+            Corrupt: if it exists, and its description is damaged.
         """
         if spec.kind == "text":
             raise BadInput(f"Feature set `{spec.name}` was to be made.", "Its kind is text.", "Use numeric or label.")
@@ -164,16 +166,18 @@ class FeatureStore:
     def forget(self, feature_set: str) -> None:
         """Let go of all that is known of a feature set, and of what is pending for it: it is being removed."""
         self._writer.forget(feature_set)
-        self._sets.pop(feature_set, None)
+        committed = self._sets.pop(feature_set, None)
+        if committed is not None:
+            committed.let_go()
         self._seen = {}
 
     def refresh(self) -> None:
         """See what others have committed since; done lazily, at the next look at each feature set."""
-        self._seen = {}
         if self._lease is None and not self._closed:
             self._lease = take_lease(self._container, self._writer.writable)  # what was one file may be a folder by now
         for committed in list(self._sets.values()):
             committed.refresh()
+        self._seen = {}  # last: what another thread has looked up in between may be from before
 
     # Reading
 
@@ -182,6 +186,10 @@ class FeatureStore:
 
         Returns:
             A sequence of items with `.clip_id`, `.entity_id` and `.rows`, made one by one as they are asked for.
+
+        Raises:
+            NotFound: if there is no such feature set.
+            Corrupt: if its description is damaged. A damaged segment is left out; `store verify` names it.
         """
         return self._committed(feature_set).series()
 
@@ -230,17 +238,29 @@ class FeatureStore:
         return seen
 
     def missing(self, feature_set: str, keys: Iterable[tuple[str, str | None]]) -> list[Key]:
-        """Return those keys of which there is no committed series, in their order; failures count as missing."""
+        """Return those keys of which there is no committed series, in their order; failures count as missing.
+
+        Raises:
+            NotFound, Corrupt: as `series`.
+        """
         wanted = [Key(*key) for key in keys]
         there = self._committed(feature_set).ask(lambda index: index.has_series(wanted))
         return [key for key, found in zip(wanted, there, strict=True) if not found]
 
     def failures(self, feature_set: str) -> list[Failure]:
-        """Return the keys that have no series, only a recorded failure, each with its newest reason."""
+        """Return the keys that have no series, only a recorded failure, each with its newest reason.
+
+        Raises:
+            NotFound, Corrupt: as `series`; Corrupt also if a reason cannot be read.
+        """
         return self._committed(feature_set).failures()
 
     def coverage(self) -> dict[str, Coverage]:
-        """Return for each feature set how many series, clips and rows are committed, and how many keys failed."""
+        """Return for each feature set how many series, clips and rows are committed, and how many keys failed.
+
+        Raises:
+            Corrupt: if the description of a feature set is damaged.
+        """
         return {name: self._coverage(name) for name in self.feature_sets()}
 
     def _coverage(self, feature_set: str) -> Coverage:
@@ -269,7 +289,10 @@ class FeatureStore:
 
         Raises:
             NotFound: if there is no such feature set.
-            BadInput: if the arrays do not fit, or the stored type cannot hold a valid value.
+            BadInput: if the arrays do not fit, the stored type cannot hold a valid value, or the store is open for
+                reading.
+            Corrupt: if the description of the feature set is damaged.
+            OSError: if the disk failed; the series is not pending then.
         """
         key, spec = encode_key(clip_id, entity_id), self.spec(feature_set)
         where = f"Series {(clip_id, entity_id)!r} of feature set `{feature_set}`"
@@ -277,7 +300,11 @@ class FeatureStore:
         self._writer.add(self._container, spec, key, series)
 
     def record_failure(self, feature_set: str, clip_id: str, entity_id: str | None, reason: str) -> None:
-        """Note that a series could not be made, and why. It never hides a series of the same key."""
+        """Note that a series could not be made, and why. It never hides a series of the same key.
+
+        Raises:
+            NotFound, BadInput, Corrupt, OSError: as `write`.
+        """
         key = encode_key(clip_id, entity_id)
         self._writer.add_failure(self._container, self.spec(feature_set), key, reason)
 
@@ -294,7 +321,8 @@ class FeatureStore:
     def commit(self) -> None:
         """Make everything pending durable and visible; return when it is. Nothing pending: nothing happens.
 
-        Each feature set becomes visible in one step of its own.
+        What was written becomes visible segment by segment, each in one step. A feature set has one, unless a key was
+        written twice.
 
         Raises:
             OSError: if the disk failed. Nothing more can be committed by this object then: what is committed stays,

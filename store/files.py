@@ -107,7 +107,11 @@ def _raise(error: OSError) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Return when every file and folder below `folder`, and `folder` itself, is on the disk."""
+    """Return when every file and folder below `folder`, and `folder` itself, is on the disk.
+
+    Raises:
+        OSError: if one of them cannot be read or synced.
+    """
     files: list[str] = []
     folders: list[str] = []
     for parent, _, names in os.walk(folder, onerror=_raise):
@@ -232,6 +236,20 @@ def render_json(document: Any) -> bytes:
     return text.encode("ascii") + b"\n"
 
 
+def _refuse(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if number - number != 0:
+        _refuse(digits[:40])
+    return number
+
+
+DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite)
+
+
 def parse_json(data: bytes, where: str) -> dict[str, Any]:
     """Return the object that a JSON text holds.
 
@@ -239,7 +257,7 @@ def parse_json(data: bytes, where: str) -> dict[str, Any]:
         Corrupt: if it is no JSON, nested without end, or not an object.
     """
     try:
-        document = json.loads(data.decode("utf-8"))
+        document = DECODER.decode(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise corrupt(where, f"Its zarr.json is not JSON: {error}.") from error
     if not isinstance(document, dict):

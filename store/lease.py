@@ -28,10 +28,14 @@ class Lease:
 
     Args:
         folder: the folder; it must exist.
+
+    Raises:
+        FileNotFoundError: if it does not.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._process = os.getpid()
         self._fd = _locked(folder)
         self._finalizer = weakref.finalize(self, os.close, self._fd)
 
@@ -43,6 +47,8 @@ class Lease:
     def exclusive(self, wait_s: float = 0.0) -> Iterator[bool]:
         """Try to be the only one that holds the lock; the block learns whether that is so.
 
+        A fork shares the lock with its parent, so it is never alone.
+
         Args:
             wait_s: how long to try.
 
@@ -50,6 +56,9 @@ class Lease:
             BadInput: if the file system cannot lock.
         """
         until = time.monotonic() + wait_s
+        if os.getpid() != self._process:
+            yield False
+            return
         got = self._upgrade()
         while not got and time.monotonic() < until:
             time.sleep(_PAUSE_S)
@@ -83,12 +92,20 @@ def _locked(folder: Path) -> int:
     while True:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(fd, fcntl.LOCK_SH)
-        except OSError as error:
-            if error.errno not in (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EBADF):
-                os.close(fd)
-                raise
-            return fd
-        if leads_to(folder, fd):
-            return fd
+            if not _share(fd) or leads_to(folder, fd):
+                return fd
+        except BaseException:
+            os.close(fd)
+            raise
         os.close(fd)  # while we waited, the folder was replaced
+
+
+def _share(fd: int) -> bool:
+    """Take the shared lock; return False if the file system has no locks."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH)
+    except OSError as error:
+        if error.errno in (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS, errno.EINVAL, errno.EBADF):
+            return False
+        raise
+    return True

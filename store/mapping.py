@@ -29,9 +29,7 @@ def map_descriptor(fd: int, size: int) -> np.ndarray:
     memory: Any = (ctypes.c_uint8 * size).from_address(address)
     finalizer = weakref.finalize(memory, libc.munmap, address, size)
     finalizer.atexit = False  # others may still look at it at the very end; the system unmaps it anyway
-    array = np.frombuffer(memory, np.uint8)
-    array.flags.writeable = False
-    return array
+    return np.frombuffer(memoryview(memory).toreadonly(), np.uint8)  # nobody can make it writable
 
 
 _loaded: list[Any] = []

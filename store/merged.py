@@ -5,7 +5,7 @@ A merged index is derived from the segments that it covers, and says nothing tha
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from .tables import MergedTable, SegmentTable, counts
 from .texts import Texts, join_texts
 
 if TYPE_CHECKING:
-    from .containers.base import Container
+    from .containers.base import Container, IndexFile
     from .recipe import FeatureSpec
 
 
@@ -75,6 +75,13 @@ def _different(texts: Texts, wanted: np.ndarray) -> int:
     return len({texts[i] for i in np.flatnonzero(wanted).tolist()})
 
 
+def agrees(file: IndexFile, arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> bool:
+    """Return whether a merged index says what it ought to say."""
+    return all(file.attributes.get(key) == value for key, value in attributes.items()) and all(
+        np.array_equal(file.array(one), array) for one, array in arrays.items()
+    )
+
+
 def check_merged(container: Container, spec: FeatureSpec, name: str) -> Iterator[str]:
     """Yield what is wrong with a merged index.
 
@@ -89,8 +96,7 @@ def check_merged(container: Container, spec: FeatureSpec, name: str) -> Iterator
             return
         segments = {one: Segment(container.open_segment(spec, one)) for one in merged.names}
         arrays, attributes = merge_indexes(segments, sorted(merged.replaced), spec.fingerprint)
-        same = all(np.array_equal(file.array(one), array) for one, array in arrays.items())
-        if not same or any(file.attributes.get(key) != value for key, value in attributes.items()):
+        if not agrees(file, arrays, attributes):
             yield f"{where} does not say what its segments say."
     except (CuebankError, OSError) as error:
         # What is wrong with a segment itself is reported where the segments are checked.

@@ -32,7 +32,12 @@ def prepare_to_write(path: Path, container: Container) -> None:
 
 
 def take_lease(container: Container, writable: bool) -> Lease | None:
-    """Lock what is open, so that nothing of it is taken away; None where nothing can be."""
+    """Lock what is open, so that nothing of it is taken away; None where nothing can be.
+
+    Raises:
+        FileNotFoundError: if the store is not there any more.
+        Corrupt: if it has become unreadable.
+    """
     while True:
         if writable:
             container.prepare_to_write()

@@ -5,7 +5,7 @@ Rows are copied as they are, with their checksums: damage stays visible, it is n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -41,7 +41,7 @@ def rewrite(
     spec: FeatureSpec,
     run: Mapping[str, Segment],
     keep: Mapping[str, np.ndarray],
-    also_replaces: Sequence[str],
+    there: Collection[str],
 ) -> str:
     """Write what is kept of a run of segments as one, make it visible, and return its name.
 
@@ -50,19 +50,22 @@ def rewrite(
         spec: the feature set.
         run: name -> segment: neighbours in order of rank, so that the new one can take the place of all of them.
         keep: name -> positions that are kept, rising.
-        also_replaces: segments that the run has replaced and that may lie there still; they stay replaced.
+        there: segments that lie there although they were replaced; those that the run has replaced stay so.
 
     Raises:
         Corrupt: if one of them is damaged; nothing has changed then.
+        Conflict: if they are neighbours no longer; likewise.
     """
     writer = container.new_segment(spec)
     try:
         rows, index = 0, _index_arrays(run, keep)
         for name, segment in run.items():
             rows = _copy_rows(writer, rows, segment, keep[name], spec)
-        replaces = [*run, *(name for name in also_replaces if name not in run)]
+        replaces = list(
+            dict.fromkeys([*run, *(one for old in run.values() for one in old.file.replaces if one in there)])
+        )
         writer.finish(rows, index, {"fingerprint": spec.fingerprint, "replaces": replaces})
-        return writer.publish()
+        return writer.publish(list(run), there)
     finally:
         writer.discard()
 
@@ -84,13 +87,15 @@ def _copy_rows(writer: SegmentWriter, row: int, segment: Segment, keep: np.ndarr
     """Copy the rows of the kept series to row number `row` and on; return the number behind the last one."""
     step = max(1, COPY_BYTES // (spec.dim * np.dtype(spec.dtype).itemsize))
     was_mapped = segment.mapped
-    for first, last in _stretches(segment, keep):
-        for start in range(first, last, step):
-            series = segment.rows(start, min(start + step, last))
-            writer.put(row, *(np.ascontiguousarray(array) for array in series))
-            row += len(series.times)
-    if not was_mapped:
-        segment.unmap()
+    try:
+        for first, last in _stretches(segment, keep):
+            for start in range(first, last, step):
+                series = segment.rows(start, min(start + step, last))
+                writer.put(row, *(np.ascontiguousarray(array) for array in series))
+                row += len(series.times)
+    finally:
+        if not was_mapped:
+            segment.unmap()
     return row
 
 

@@ -19,7 +19,8 @@ from .keys import Key
 from .segments import FAILED, Place, Segment
 from .texts import Texts
 
-MAX_COVERED = 2**20  # segments of one merged index
+MAX_COVERED = 2**18  # segments of one merged index
+MAX_EQUAL = 64  # keys with the same 64-bit hash: no honest store has more than two, and each costs time
 
 
 class Table(Protocol):
@@ -117,13 +118,13 @@ class SegmentTable:
 
 
 class MergedTable:
-    """Reads a merged index; its arrays are looked at, and checked, when they are first needed.
+    """Reads a merged index; its numbers are checked at once, its texts when they are first needed.
 
     Args:
         file: the index in its container.
 
     Raises:
-        Corrupt: if its attributes are not those of a merged index.
+        Corrupt: if its attributes or numbers are not those of a merged index.
     """
 
     def __init__(self, file: IndexFile) -> None:
@@ -154,6 +155,7 @@ class MergedTable:
                 and max(int(starts.max()), int(sizes.max())) <= 2**61
                 and not sizes[status == FAILED].any()
                 and not (self.hashes[1:] < self.hashes[:-1]).any()
+                and not (self.hashes[MAX_EQUAL:] == self.hashes[:-MAX_EQUAL]).any()
             )
             if not good:
                 raise corrupt(self.file.where, "Its entries lead nowhere, or are out of order.")

@@ -76,12 +76,14 @@ class StoreWriter:
     @property
     def series(self) -> int:
         """Number of series and failures that are pending."""
-        return sum(len(s.series) + len(s.failures) for _, segments in self._pending.values() for s in segments)
+        with self._lock:
+            return sum(len(s.series) + len(s.failures) for _, segments in self._pending.values() for s in segments)
 
     @property
     def bytes(self) -> int:
         """Bytes of rows that are pending."""
-        return sum(segment.bytes for _, segments in self._pending.values() for segment in segments)
+        with self._lock:
+            return sum(segment.bytes for _, segments in self._pending.values() for segment in segments)
 
     def commit(self) -> None:
         """Make everything pending durable and visible; nothing is pending after `close`.

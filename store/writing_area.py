@@ -64,8 +64,8 @@ class WritingArea:
                 break
             os.close(self._lock)  # a cleaner was quicker and took the file for a leftover
         self._folder = self._area / writer
-        self._folder.mkdir()
         self._finalizer = weakref.finalize(self, _leave, self._area, self._folder, self._lock, self._process)
+        self._folder.mkdir()
 
     @property
     def mine(self) -> bool:
@@ -102,6 +102,7 @@ class WritingArea:
                 time.sleep(0.02)
             yield
         finally:
+            _unlock(fd)  # closing is not enough: a child that was forked meanwhile has it open too
             os.close(fd)
 
     def close(self) -> None:
@@ -143,6 +144,12 @@ def _try_lock(fd: int) -> bool:
             "Put the store on a file system with flock, or write to a local disk and copy the store afterwards.",
         ) from error
     return True
+
+
+def _unlock(fd: int) -> None:
+    import fcntl
+
+    fcntl.flock(fd, fcntl.LOCK_UN)
 
 
 def leftovers(store: Path) -> Iterator[tuple[str, int | None]]:

@@ -7,7 +7,7 @@ they read, when the bytes are not what a store can hold.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -78,8 +78,15 @@ class SegmentWriter(Protocol):
     def finish(self, rows: int, index: Mapping[str, np.ndarray], attributes: Mapping[str, Any]) -> None:
         """Cut the segment to `rows`, add the index arrays, return when all is on the disk. May be called again."""
 
-    def publish(self) -> str:
+    def publish(self, neighbours: Sequence[str] = (), between: Collection[str] = ()) -> str:
         """Make the finished segment visible, durably; return its name. May be called again.
+
+        Args:
+            neighbours: segments that it stands in place of, in order of rank.
+            between: others that may lie between these, since they do not count.
+
+        Raises:
+            Conflict: if a segment has come between these; nothing has changed then.
 
         Its generation is one more than any that is visible, unless it replaces others: then it takes generation and
         random part of the first of `attributes["replaces"]`, so that it ranks where that one ranked.

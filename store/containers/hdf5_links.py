@@ -14,7 +14,7 @@ from ..errors import Corrupt, CuebankError
 from ..files import crc32c, open_regular, render_json
 from .hdf5_descriptor import create_readable, hdf5_on, read_at, write_at
 from .hdf5_file import Stored
-from .hdf5_layout import USER_BLOCK, Links, parse_links
+from .hdf5_layout import LINKS, USER_BLOCK, Links, kind_of, parse_links
 from .hdf5_packed import CLIPS, PARTS, STORE, bundle_path
 from .hdf5_shelf import PACKED, SUFFIX, Shelf, files_in
 
@@ -72,13 +72,27 @@ def write_links(path: Path, shelf: Shelf, found: dict[str, Any]) -> None:
 
 
 def read_links(path: Path) -> Links | None:
-    """Return what the user block of a file of links says, or None if there is no such file."""
+    """Return what the user block of a file of links says, or None if there is no such file, or it is damaged."""
+    block = _user_block(path)
+    return None if block is None else parse_links(block)
+
+
+def claims_links(path: Path) -> bool:
+    """Return whether there is a file that calls itself one of links, damaged or not."""
+    block = _user_block(path)
+    try:
+        return block is not None and kind_of(block, "The file of links") == LINKS
+    except CuebankError:
+        return False
+
+
+def _user_block(path: Path) -> bytes | None:
     try:
         fd = open_regular(path, "The file of links")
     except (CuebankError, OSError):
         return None
     try:
-        return parse_links(read_at(fd, USER_BLOCK, 0))
+        return read_at(fd, USER_BLOCK, 0)
     finally:
         os.close(fd)
 

@@ -8,7 +8,7 @@ file is made around them when all have come.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from . import zarr_metadata as metadata
 from .hdf5_builder import Builder, CopyOf, building, first_offset
 from .hdf5_descriptor import create_readable, read_at
 from .hdf5_layout import FORMAT
-from .names import next_stem
+from .names import check_neighbours, next_stem
+from .publishing import publishing
 
 SUFFIX = ".h5"
 
@@ -48,10 +49,15 @@ class SegmentFileWriter:
         self._replaces: Sequence[str] = ()
         self._checksum = 0
         self._begin = first_offset(dtype.name) if codec == "none" else 0
-        self._files: dict[str, int] = {"segment": create_readable(self._path)}
+        self._files: dict[str, int] = {}
         raw = ("times", "valid") if codec == "none" else metadata.ROW_ARRAYS
-        for name in raw:  # moved into the file at the end
-            self._files[name] = create_readable(folder / name)
+        try:
+            self._files["segment"] = create_readable(self._path)
+            for name in raw:  # moved into the file at the end
+                self._files[name] = create_readable(folder / name)
+        except BaseException:
+            self.discard()
+            raise
 
     def put(self, row: int, values: np.ndarray, times: np.ndarray, valid: np.ndarray) -> None:
         """Write rows from number `row` on, over whatever an interrupted call may have left there."""
@@ -112,11 +118,14 @@ class SegmentFileWriter:
                 raise OSError(f"a file of the writing area ends before row {row + chunk_rows}")
             yield encode(self.codec, chunk.ljust(chunk_rows * row_bytes, b"\0"), self._dtype.itemsize)
 
-    def publish(self) -> str:
+    def publish(self, neighbours: Sequence[str] = (), between: Collection[str] = ()) -> str:
         """Make the finished segment visible, durably; return its name."""
         if not self._published:
-            self._name = f"{next_stem(self._present(), self._replaces)}{self._checksum:08x}"
-            self._path.rename(self.target / (self._name + SUFFIX))
+            with publishing(self.target, alone=bool(neighbours)):
+                present = self._present()
+                check_neighbours(present, neighbours, between)
+                self._name = f"{next_stem(present, self._replaces)}{self._checksum:08x}"
+                self._path.rename(self.target / (self._name + SUFFIX))
         sync(self.target)
         self.discard()
         return self._name

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
+from ..errors import Conflict
+from ..files import corrupt
+
+MAX_GENERATION = 10**18  # more digits no name can have
 _NAME = re.compile(r"([0-9]{8,18})-([0-9a-f]{12})-([0-9a-f]{8})")
 
 
@@ -43,6 +47,9 @@ def next_stem(present: Sequence[str], replaces: Sequence[str] = ()) -> str:
         present: names of the bundles that are visible. A Lamport clock: all of them are older than the new one.
         replaces: bundles in whose place it stands; it takes over the rank of the first.
 
+    Raises:
+        Corrupt: if a name that is there claims the highest generation that can be told.
+
     Example:
         >>> next_stem(["00000007-0123456789ab-89abcdef"])[:9], next_stem([], ["00000007-0123456789ab-89abcdef"])
         ('00000008-', '00000007-0123456789ab-')
@@ -50,4 +57,29 @@ def next_stem(present: Sequence[str], replaces: Sequence[str] = ()) -> str:
     if replaces:
         return replaces[0][: replaces[0].rindex("-") + 1]
     newest = max((generation(name) or 0 for name in present), default=0)
+    if newest + 1 >= MAX_GENERATION:
+        raise corrupt("The name of a segment", f"Its generation is {newest}: no newer one could be told from others.")
     return f"{newest + 1:08d}-{secrets.token_hex(6)}-"
+
+
+def check_neighbours(present: Sequence[str], run: Sequence[str], known: Collection[str]) -> None:
+    """Make sure that bundles which are to become one are neighbours still: what is between them would lose its rank.
+
+    Args:
+        present: names of the bundles that are visible.
+        run: names that one bundle is to stand in place of, in order of rank; none: nothing to check.
+        known: names that may lie between them, since they do not count.
+
+    Raises:
+        Conflict: if another process has committed something between them.
+    """
+    if not run:
+        return
+    own = {*run, *known}
+    between = [name for name in present if rank(run[0]) < rank(name) < rank(run[-1]) and name not in own]
+    if between:
+        raise Conflict(
+            f"{len(run)} segments were to become one.",
+            f"Another process has just committed `{between[0]}`, which is between them.",
+            "Nothing was changed. Compact the store again later.",
+        )

@@ -6,7 +6,6 @@ at. What it says of the arrays is looked at when rows are mapped, and proven as 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,7 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from ..files import base_name, corrupt, crc32c, map_bytes, parse_json, read_bytes, real_folders, render_json, write_file
+from ..files import (
+    DECODER,
+    base_name,
+    corrupt,
+    crc32c,
+    map_bytes,
+    parse_json,
+    read_bytes,
+    real_folders,
+    render_json,
+    write_file,
+)
 from . import zarr_metadata as metadata
 from .names import by_rank, checksum_in
 from .zarr_check import differences, strange_names
@@ -23,7 +33,6 @@ MAX_SERIES = 2**26  # of one bundle; bounds what a hostile index can make us rea
 MAX_TEXT_BYTES = 2**31  # of all ids of one bundle, likewise
 MAP_BYTES = 2**20  # larger index arrays are mapped, not read
 _BEGIN = b'{"attributes":{"cuebank":'  # of a zarr.json as we write it
-_DECODER = json.JSONDecoder()
 
 
 def bundle_names(folder: Path) -> list[str]:
@@ -150,7 +159,7 @@ class IndexFolder:
 
 def _own_attributes(data: bytes, where: str) -> dict[str, Any]:
     if data.startswith(_BEGIN):
-        return _object(_DECODER.raw_decode(data.decode("utf-8"), len(_BEGIN))[0])
+        return _object(DECODER.raw_decode(data.decode("utf-8"), len(_BEGIN))[0])
     return _object(parse_json(data, where)["attributes"]["cuebank"])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 from ..codecs import encode
 from ..files import WRITEBACK_BYTES, begin_writeback, crc32c, create_file, sync, sync_tree, write_all
 from . import zarr_metadata as metadata
-from .names import next_stem
+from .names import check_neighbours, next_stem
+from .publishing import publishing
 from .zarr_bundle import bundle_names, write_bundle
 
 _RAW = "values.raw"  # rows that wait in the writing area for their compression
@@ -36,10 +37,14 @@ class SegmentFolderWriter:
         self._fresh = 0  # bytes of values that the system has not been asked to write yet
         self._chunks = 0  # crc32c of all compressed chunks
         self._files: dict[str, int] = {}
-        for name in metadata.ROW_ARRAYS:
-            (folder / name).mkdir()
-            raw = folder / name / ("0.0" if name == "values" else "0")
-            self._files[name] = create_file(folder / _RAW if self._compressed(name) else raw)
+        try:
+            for name in metadata.ROW_ARRAYS:
+                (folder / name).mkdir()
+                raw = folder / name / ("0.0" if name == "values" else "0")
+                self._files[name] = create_file(folder / _RAW if self._compressed(name) else raw)
+        except BaseException:
+            self.discard()
+            raise
 
     def _compressed(self, name: str) -> bool:
         return name == "values" and self.codec != "none"
@@ -110,12 +115,14 @@ class SegmentFolderWriter:
             os.close(raw)
             os.close(shard)
 
-    def publish(self) -> str:
+    def publish(self, neighbours: Sequence[str] = (), between: Collection[str] = ()) -> str:
         """Make the finished segment visible, durably; return its name."""
         if not self._published:
-            ranked = next_stem(bundle_names(self.target), self._replaces)
-            self._name = f"{ranked}{self._checksum:08x}"
-            self.folder.rename(self.target / self._name)
+            with publishing(self.target, alone=bool(neighbours)):
+                present = bundle_names(self.target)
+                check_neighbours(present, neighbours, between)
+                self._name = f"{next_stem(present, self._replaces)}{self._checksum:08x}"
+                self.folder.rename(self.target / self._name)
         sync(self.target)
         self.discard()
         return self._name
