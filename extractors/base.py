@@ -20,6 +20,7 @@ POOLINGS = ("none", "mean")
 PRECISIONS = ("fp32", "bf16")
 DTYPES = ("float16", "float32")
 MAX_BLOCK = 32  # pictures that come at once
+MAX_WINDOW = 256  # pictures of one forward
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,7 @@ class ExtractorSettings:
         slots: pictures spread over each clip, instead of pictures at a rate.
         slot_rule: how they are spread; see `media.demand.Slots`.
         stride_s: seconds from one window of a sliding network to the next; None: the family's own.
+        window: pictures in each window of a sliding network; None: the family's own.
 
     Raises:
         BadInput: for a value that is not among those listed.
@@ -110,6 +112,7 @@ class ExtractorSettings:
     slots: int | None = None
     slot_rule: str = "even"
     stride_s: float | None = None
+    window: int | None = None
 
     def __post_init__(self) -> None:
         for option, value, known in (
@@ -153,6 +156,12 @@ class ExtractorSettings:
                 f"A stride of {self.stride_s} s was asked for.",
                 "That is no positive length.",
                 "Give a number of seconds above 0, or leave the option out.",
+            )
+        if self.window is not None and not 1 <= self.window <= MAX_WINDOW:
+            raise BadInput(
+                f"Windows of {self.window} pictures were asked for.",
+                "That is no useful number.",
+                f"Use a whole number from 1 to {MAX_WINDOW}, or leave the option out.",
             )
 
     def check_pooling(self, card: Card) -> None:
