@@ -26,12 +26,14 @@ class MelShape:
         window: samples of a window, which is also the length of the Fourier transform; even.
         step: samples from the centre of a window to the next; the first is centred on sample 0.
         bands: mel bands from 0 to half the rate.
+        in_db: whether rows are 10 log10 of the power.
     """
 
     rate_hz: int = 22_050
     window: int = 2048
     step: int = 512
     bands: int = 128
+    in_db: bool = False
 
     @property
     def support(self) -> int:
@@ -44,14 +46,14 @@ class MelShape:
 
 
 def mel(samples: np.ndarray, shape: MelShape | None = None) -> np.ndarray:
-    """Return the mel power spectrogram of a sound, transposed to rows in time.
+    """Return the mel spectrogram of a sound, a row for each moment: power, or with `in_db` its logarithm.
 
     Args:
         samples: (N,) mono, full scale ±1.
         shape: windows and sizes; None: librosa's defaults.
 
     Returns:
-        (T, bands) float32 >= 0, T = `shape.rows(N)`; Slaney's scale and areas, periodic Hann window, zeros outside.
+        (T, bands) float32, T = `shape.rows(N)`; Slaney's scale and areas, periodic Hann window, zeros outside.
 
     Raises:
         BadInput: if the samples are no (N,) numbers.
@@ -63,7 +65,8 @@ def mel(samples: np.ndarray, shape: MelShape | None = None) -> np.ndarray:
     def rows(first: int, stop: int) -> np.ndarray:
         sound = stretch(values, first * shape.step - half, (stop - 1) * shape.step - half + shape.window)
         spectrum = np.fft.rfft(windows(sound, shape.window, shape.step) * hann)
-        return bank.sums(spectrum.real**2 + spectrum.imag**2)
+        power = bank.sums(spectrum.real**2 + spectrum.imag**2)
+        return decibels(power) if shape.in_db else power
 
     return in_blocks(shape.rows(len(values)), shape.bands, rows)
 
@@ -72,12 +75,12 @@ def decibels(power: np.ndarray) -> np.ndarray:
     """Return 10 log10(power), at least -100: librosa's `power_to_db` without its limit under the clip's loudest moment.
 
     Args:
-        power: float32 >= 0, of any shape.
+        power: >= 0, of any shape.
 
     Returns:
-        float32 of the same shape.
+        float64 of the same shape.
     """
-    return np.asarray(10.0 * np.log10(np.maximum(np.asarray(power, np.float64), DB_FLOOR)), np.float32)
+    return np.asarray(10.0 * np.log10(np.maximum(np.asarray(power, np.float64), DB_FLOOR)))
 
 
 def mel_bank(shape: MelShape) -> np.ndarray:

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from cuebank.extractors import ExtractorSettings, cards, load
+from cuebank.extractors.base import Card, Rows
 from cuebank.extractors.media import Audio
-from cuebank.store import feature_set_name
+from cuebank.store import FeatureSpec, feature_set_name
 
 TINY = [card.name for card in cards() if card.tiny and card.input == "audio"]
 POOLINGS = ("none", "mean")
@@ -28,15 +29,31 @@ def make(request: pytest.FixtureRequest) -> Callable[..., Any]:
     return lambda **settings: load(name, ExtractorSettings(**{"weights": "random", "pooling": pooling, **settings}))
 
 
+def some_layers(card: Card) -> tuple[str, ...]:
+    """Two layers, or the one output of a backbone that has none to choose from."""
+    return ("1", "last") if card.layers else ("last",)
+
+
+def whole(spec: FeatureSpec, rows: Rows, sound: Audio) -> np.ndarray:
+    """(T,) bool: rows whose window lies within the sound; recipes may fill up its ends, but not call that valid."""
+    half, end_s = float(spec.timebase.window_s) / 2, sound.start_s + sound.duration_s
+    return (rows.times - half > sound.start_s - 1e-9) & (rows.times + half < end_s + 1e-9)
+
+
 def test_rows_have_the_shapes_types_and_count_that_the_specs_state(make: Callable[..., Any]) -> None:
-    extractor = make(layers=("1", "last"))
+    layers = some_layers(make().card)
+    extractor = make(layers=layers)
     assert extractor.needs.sound_hz == extractor.card.rate_hz
-    assert len(extractor.specs) == 2
+    assert len(extractor.specs) == len(layers)
     for seconds in (0.3, 1.0, 1.7):
-        made = extractor.extract(audio(seconds, extractor.needs.sound_hz))
+        sound = audio(seconds, extractor.needs.sound_hz)
+        made = extractor.extract(sound)
         assert len(made) == len(extractor.specs)
         for spec, rows in zip(extractor.specs, made, strict=True):
-            count = 1 if spec.timebase is None else spec.timebase.count(seconds)
+            count = len(rows.values)
+            assert rows.valid.sum() == (1 if spec.timebase is None else spec.timebase.count(seconds))
+            if spec.timebase is not None:
+                assert np.array_equal(rows.valid, whole(spec, rows, sound))
             assert rows.values.shape == (count, spec.dim)
             assert spec.dim == extractor.card.dim
             assert rows.values.dtype == np.float32
@@ -86,14 +103,18 @@ def test_no_gradients_are_recorded_and_the_training_mode_of_others_does_not_matt
 
 
 def test_specs_name_and_describe_what_was_asked_for(make: Callable[..., Any]) -> None:
-    extractor = make(seed=5, layers=("1", "last"), precision="bf16", dtype="float32")
-    for spec, layer in zip(extractor.specs, ("1", "last"), strict=True):
-        assert spec.name == feature_set_name(extractor.card.name, "random-5", layer, spec.recipe.pooling)
-        assert (spec.recipe.backbone, spec.recipe.layer) == (extractor.card.name, layer)
-        assert (spec.recipe.precision, spec.dtype) == ("bf16", "float32")
+    card = make().card
+    layers: tuple[str | None, ...] = some_layers(card)
+    extractor = make(seed=5, layers=layers, precision="bf16", dtype="float32")
+    fixed = not card.layers  # a recipe without weights, which has no choice of precision either
+    for spec, layer in zip(extractor.specs, (None,) if fixed else layers, strict=True):
+        tag = card.tag if fixed else "random-5"
+        assert spec.name == feature_set_name(card.name, tag, layer, spec.recipe.pooling)
+        assert (spec.recipe.backbone, spec.recipe.layer) == (card.name, layer)
+        assert (spec.recipe.precision, spec.dtype) == ("fp32" if fixed else "bf16", "float32")
         assert (spec.timebase is None) == (spec.recipe.pooling == "mean")
         assert spec == type(spec).from_json(spec.to_json())
-    assert len({spec.fingerprint for spec in extractor.specs}) == 2
+    assert len({spec.fingerprint for spec in extractor.specs}) == len(layers)
 
 
 def test_holes_are_marked_or_left_out_never_taken_for_sound(make: Callable[..., Any]) -> None:
@@ -105,5 +126,5 @@ def test_holes_are_marked_or_left_out_never_taken_for_sound(make: Callable[..., 
     else:
         half = float(extractor.specs[0].timebase.window_s) / 2
         inside = (rows.times + half > 1.0) & (rows.times - half < 1.5)
-        assert np.array_equal(rows.valid, ~inside)
+        assert np.array_equal(rows.valid, ~inside & whole(extractor.specs[0], rows, holed))
         assert inside.any()
