@@ -88,7 +88,7 @@ def forward_only(table: Path, options: argparse.Namespace) -> float:
 
     from cuebank.extractors import ExtractorSettings, load
     from cuebank.extractors.media import decode_audio
-    from cuebank.extractors.networks import hubert
+    from cuebank.extractors.networks import speech
     from cuebank.store import ClipsTable
 
     if options.threads:
@@ -99,10 +99,10 @@ def forward_only(table: Path, options: argparse.Namespace) -> float:
     waves = []
     for clip in ClipsTable.read_csv(table):
         wave_ = torch.from_numpy(decode_audio(clip.path, extractor.needs.sound_hz).samples.copy())
-        waves.append((hubert.normalise(wave_) if extractor._normalise else wave_)[None].to(device))
+        waves.append((speech.normalise(wave_) if extractor._normalise else wave_)[None].to(device))
 
     def forward(wave_: Any) -> None:
-        hubert.hidden(network, wave_, [None])
+        speech.hidden(network, wave_, [None])
         if device.type == "cuda":
             torch.cuda.synchronize()
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from .hubert import HubertNetwork, normalise
+from .speech import SpeechNetwork, normalise
 
 
 class PaddedBatch(NamedTuple):
@@ -43,7 +43,7 @@ def frame_padding(sample_padding: torch.Tensor, frames: int) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def padded_batch(network: HubertNetwork, waveforms: Sequence[torch.Tensor], normalised: bool) -> PaddedBatch:
+def padded_batch(network: SpeechNetwork, waveforms: Sequence[torch.Tensor], normalised: bool) -> PaddedBatch:
     """Run a batch of unequal waveforms, padded with zeros to the longest, as the original does.
 
     Args:

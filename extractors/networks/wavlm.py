@@ -1,8 +1,8 @@
 """What WavLM has besides the other speech networks: attention biased by gated relative positions.
 
 Source: Chen et al., "WavLM: Large-Scale Self-Supervised Pre-Training for Full Stack Speech Processing", 2022;
-transformers (Apache-2.0). What differs: transformers keeps the bias of every pair of rows, (heads, T, T) numbers several
-times over (2 GB for a minute); here only the bias of every distance is kept, and queries are worked off in pieces.
+transformers (Apache-2.0). What differs: transformers keeps the bias of every pair of rows, (heads, T, T) numbers
+several times over (2 GB for a minute); here only the bias of every distance is kept, and queries come in pieces.
 """
 
 from __future__ import annotations

@@ -25,10 +25,10 @@ from cuebank.store.verify import verify
 SERVER = """
 import json, os, sys
 import torch, av
-import cuebank.extractors.backbones.hubert, cuebank.extractors.networks.hubert as hubert
-from cuebank.extractors.backbones.hubert import SHAPES
+import cuebank.extractors.backbones.speech, cuebank.extractors.networks.speech as speech
+from cuebank.extractors.backbones.speech import SHAPES
 from cuebank.extractors.runner import extract
-hubert.build(SHAPES["hubert-tiny"])
+speech.build(SHAPES["hubert-tiny"])
 clips, options = sys.argv[1], json.loads(sys.argv[2])
 for line in sys.stdin:
     pid = os.fork()

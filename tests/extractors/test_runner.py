@@ -134,10 +134,10 @@ def test_a_clip_that_fails_is_recorded_and_tried_again_while_the_others_go_on(
 def test_values_too_large_for_float16_fail_with_the_remedy_which_works(
     make_clips: Callable[..., ClipsTable], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cuebank.extractors.backbones.hubert import HubertExtractor
+    from cuebank.extractors.backbones.speech import SpeechExtractor
 
-    forward = HubertExtractor._forward
-    monkeypatch.setattr(HubertExtractor, "_forward", lambda self, samples: [x * 1e6 for x in forward(self, samples)])
+    forward = SpeechExtractor._forward
+    monkeypatch.setattr(SpeechExtractor, "_forward", lambda self, samples: [x * 1e6 for x in forward(self, samples)])
     clips = make_clips(2)
     report = run(clips, tmp_path / "half.zarr")
     assert report.done == 0
@@ -148,10 +148,10 @@ def test_values_too_large_for_float16_fail_with_the_remedy_which_works(
 def test_entities_that_share_a_clip_get_their_rows_from_one_forward(
     make_wav: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cuebank.extractors.backbones.hubert import HubertExtractor
+    from cuebank.extractors.backbones.speech import SpeechExtractor
 
-    calls, forward = [], HubertExtractor._forward
-    monkeypatch.setattr(HubertExtractor, "_forward", lambda self, s: calls.append(1) or forward(self, s))
+    calls, forward = [], SpeechExtractor._forward
+    monkeypatch.setattr(SpeechExtractor, "_forward", lambda self, s: calls.append(1) or forward(self, s))
     path, store = make_wav("a.wav", 0.5), tmp_path / "f.zarr"
     report = run(ClipsTable([Clip("c", path, f"p{i}") for i in range(4)]), store)
     assert (report.done, len(calls)) == (4, 1)

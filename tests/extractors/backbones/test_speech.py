@@ -1,4 +1,4 @@
-"""HuBERT against recorded outputs of fairseq, and what extraction adds: times, holes, pooling, trimming."""
+"""HuBERT against recorded outputs of fairseq; what extraction adds for all speech networks: times, holes, pooling."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import torch
 
 from cuebank.extractors.base import ExtractorSettings, Rows
 from cuebank.extractors.errors import MediaError
-from cuebank.extractors.media import Audio, decode_audio
-from cuebank.extractors.networks import hubert
+from cuebank.extractors.media.audio import Audio
+from cuebank.extractors.networks import speech
 from cuebank.extractors.networks.hubert_padded import frame_padding, padded_batch
 from cuebank.extractors.registry import card, cards, load
 from cuebank.store import BadInput
 
 ATOL = 1e-5
-HUBERTS = [item.name for item in cards() if item.family == "hubert" and item.tiny]
+SPEECH = [item.name for item in cards() if item.family in ("hubert", "wav2vec2", "wavlm") and item.tiny]
 
 
 def sound(samples: np.ndarray, start_s: float = 0.0, gaps: tuple[tuple[float, float], ...] = ()) -> Audio:
@@ -59,7 +59,7 @@ def test_input_convolutions_and_projection_equal_fairseqs(golden_case: Any) -> N
     extractor = from_golden(golden_case, golden_case.name)
     arrays, network = golden_case.arrays, extractor._network
     wav = torch.from_numpy(arrays["wav"].copy())
-    ready = hubert.normalise(wav) if extractor._normalise else wav
+    ready = speech.normalise(wav) if extractor._normalise else wav
     np.testing.assert_allclose(ready[None], arrays["model_input"], rtol=0, atol=ATOL)
     with torch.inference_mode():
         conv = network.feature_extractor(ready[None])
@@ -123,6 +123,8 @@ def test_fairseqs_frame_mask_looks_at_whole_chunks_and_ignores_the_rest() -> Non
 
 
 def test_a_recording_of_librispeech_gives_596_rows(shared: Any) -> None:
+    from cuebank.extractors.media import decode_audio
+
     path = shared("golden", "hubert_real", "6313-76958-0021.flac")
     audio = decode_audio(path, 16000)
     assert len(audio.samples) == 190800
@@ -134,6 +136,8 @@ def test_layer_9_of_the_published_base_model_is_the_recorded_one(shared: Any) ->
     weights = os.environ.get("CUEBANK_HUBERT_BASE")
     if not weights:
         pytest.skip("CUEBANK_HUBERT_BASE names no published hubert_base_ls960 weights")
+    from cuebank.extractors.media import decode_audio
+
     expected = np.load(shared("golden", "hubert_real", "sample.base.L9.npy"))
     audio = decode_audio(shared("golden", "hubert_real", "6313-76958-0021.flac"), 16000)
     (rows,) = load("hubert-base", ExtractorSettings(weights=weights, layers=("9",))).extract(audio)
@@ -142,7 +146,7 @@ def test_layer_9_of_the_published_base_model_is_the_recorded_one(shared: Any) ->
     assert np.abs(rows.values - expected).max() < 5e-3
 
 
-@pytest.mark.parametrize("name", HUBERTS)
+@pytest.mark.parametrize("name", SPEECH)
 def test_last_is_the_highest_block_except_behind_the_final_norm_of_large(name: str) -> None:
     block, last = loaded(name, layers=("2", "last")).extract(sound(noise(8000)))
     if name.endswith("large"):
@@ -151,7 +155,7 @@ def test_last_is_the_highest_block_except_behind_the_final_norm_of_large(name: s
         assert np.array_equal(block.values, last.values)
 
 
-@pytest.mark.parametrize("name", HUBERTS)
+@pytest.mark.parametrize("name", SPEECH)
 def test_a_layer_is_the_same_alone_and_among_others_and_leaves_out_what_is_above(name: str) -> None:
     alone = loaded(name, layers=("1",))
     assert len(alone._network.encoder.layers) == 1
@@ -177,11 +181,6 @@ def test_rows_are_as_many_and_at_the_times_that_the_convolutions_say() -> None:
 def test_sound_shorter_than_one_row_is_an_error_with_the_numbers(samples: int) -> None:
     with pytest.raises(MediaError, match=rf"{samples} samples.*400 samples \(0\.025 s\)"):
         loaded("hubert-tiny").extract(sound(noise(samples)))
-
-
-def test_sound_too_long_for_one_forward_is_an_error_that_names_the_columns() -> None:
-    with pytest.raises(MediaError, match="columns start and end"):
-        loaded("hubert-tiny").extract(sound(np.zeros(16000 * 301, np.float32)))
 
 
 def test_rows_that_touch_a_hole_are_not_valid_and_do_not_enter_the_mean() -> None:
@@ -239,7 +238,7 @@ def test_bfloat16_is_near_float32_and_in_the_recipe() -> None:
 
 
 def test_random_features_vary_over_time_and_between_clips() -> None:
-    for name in HUBERTS:
+    for name in SPEECH:
         extractor = loaded(name)
         (a,), (b,) = extractor.extract(sound(noise(16000, 1))), extractor.extract(sound(noise(16000, 2)))
         assert a.values.std(0).mean() > 0.1, "rows of one clip must differ"
@@ -287,11 +286,11 @@ def test_names_and_recipes_say_what_changes_the_numbers_and_only_that() -> None:
 
 
 def test_the_published_cards_build_with_the_published_sizes() -> None:
-    from cuebank.extractors.backbones.hubert import SHAPES
+    from cuebank.extractors.backbones.speech import SHAPES
 
     # The hub's copy of large has biases in its convolutions.
     for name, biases, count in (("hubert-base", False, 94_371_712), ("hubert-large", True, 315_438_720)):
-        network = hubert.build(replace(SHAPES[name], conv_bias=biases))
+        network = speech.build(replace(SHAPES[name], conv_bias=biases))
         # Weight norm's scales (one per tap) are folded into the weight; the mask embedding (D) is left out.
         parameters = sum(tensor.numel() for tensor in network.state_dict().values())
         assert parameters + 128 + card(name).dim == count

@@ -1,21 +1,21 @@
-"""Read HuBERT weights in every form they are published in, into the names of our network.
+"""Read weights of speech networks in every form they are published in, into the names of our network.
 
-Understood: a transformers folder or hub model, fairseq checkpoints (`cfg` or the older `args`; shapes where neither
-says anything), and bare files of tensors named either way. Names and shapes must match exactly.
+Understood: a transformers folder or hub model, checkpoints of fairseq (`cfg` or the older `args`; shapes where neither
+says anything) and of WavLM's authors, and bare files of tensors named either way. Names and shapes must match exactly.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from ..checkpoint import as_weights, plain, read_file, require_match
 from ..errors import WeightsError
-from ..networks import hubert
-from ..networks.hubert_shape import (
-    HubertShape,
+from ..networks import speech
+from ..networks.speech_shape import (
+    SpeechShape,
     UnreadableShape,
     from_fairseq,
     from_fairseq_tensors,
@@ -24,12 +24,19 @@ from ..networks.hubert_shape import (
 from ..weights import LocatedWeights
 
 # Parts of published files that only training, or another task, uses.
-_IGNORED = re.compile(r"(masked_spec_embed|mask_emb|label_embs_concat|(final_proj|lm_head|projector|classifier)\..*)")
+_IGNORED = re.compile(
+    r"(masked_spec_embed|mask_emb|label_embs_concat"
+    r"|(final_proj|lm_head|projector|classifier|quantizer|project_q|project_hid)\..*)"
+)
+_PREFIX = re.compile(r"^(hubert|wav2vec2|wavlm)\.")  # of a bare model inside a task's
 _FAIRSEQ = (
     ("feature_projection.layer_norm", "layer_norm"),
     ("feature_projection.projection", "post_extract_proj"),
     ("encoder.pos_conv_embed.conv", "encoder.pos_conv.0"),
     (".attention.", ".self_attn."),
+    (".gru_rel_pos_linear.", ".grep_linear."),
+    (".gru_rel_pos_const", ".grep_a"),
+    (".rel_attn_embed.", ".relative_attention_bias."),
     (".feed_forward.intermediate_dense.", ".fc1."),
     (".feed_forward.output_dense.", ".fc2."),
 )
@@ -39,14 +46,14 @@ class Contents(NamedTuple):
     """What a file says: tensors by the file's names, the network's measures, whether it wants normalised input."""
 
     tensors: dict[str, Any]
-    shape: HubertShape
+    shape: SpeechShape
     normalise: bool
     fairseq: bool
 
 
 def read(
-    located: LocatedWeights, known: Mapping[str, HubertShape], backbone: str
-) -> tuple[dict[str, Any], HubertShape, bool]:
+    located: LocatedWeights, known: Mapping[str, SpeechShape], backbone: str
+) -> tuple[dict[str, Any], SpeechShape, bool]:
     """Read weights from a file or folder, and check them against the network.
 
     Args:
@@ -55,7 +62,7 @@ def read(
         backbone: name of the card that is wanted.
 
     Returns:
-        Tensors by the names of `hubert.build(shape)`, float32; the measures; whether the input is to be normalised.
+        Tensors by the names of `speech.build(shape)`, float32; the measures; whether the input is to be normalised.
 
     Raises:
         WeightsError: if they cannot be read, are of another network, or any name or shape differs.
@@ -67,7 +74,7 @@ def read(
         raise WeightsError(
             f"`{located.source}` was to be loaded into {backbone}.",
             f"Its configuration does not fit: {error}.",
-            "Give weights of a HuBERT model.",
+            f"Give weights of a {expected.kind} model.",
         ) from error
     # Biases of the convolutions are all that may differ: hub copies of the large model have them, at zero.
     lines = replace(expected, conv_bias=contents.shape.conv_bias).differences(contents.shape)
@@ -99,18 +106,31 @@ def fairseq_name(name: str, conv_norm: str) -> str:
     return re.sub(r"(layers\.\d+)\.layer_norm\.", r"\1.self_attn_layer_norm.", name)
 
 
-def _contents(located: LocatedWeights, expected: HubertShape) -> Contents:
+def older_name(name: str) -> str:
+    """Return a tensor's name with weight norm's parts as published files call them.
+
+    Example:
+        >>> older_name("conv.parametrizations.weight.original0")
+        'conv.weight_g'
+    """
+    name = name.replace(".parametrizations.weight.original0", ".weight_g")
+    return name.replace(".parametrizations.weight.original1", ".weight_v")
+
+
+def _contents(located: LocatedWeights, expected: SpeechShape) -> Contents:
     content = read_file(located.file) if located.file else {}
     if not isinstance(content, Mapping):
         raise UnreadableShape(f"it holds a {type(content).__name__}, not tensors by name")
     inside = content.get("model")
-    tensors = _tidied(inside if isinstance(inside, Mapping) else content)
+    held = inside if isinstance(inside, Mapping) else content
+    tensors = _tidied(held)
     config = located.config("config.json")
     if config is not None:
-        shape = from_transformers(config)
+        shape = from_transformers(config, expected.kind)
         # Not `do_normalize` of preprocessor_config.json: copies on the hub state it otherwise than the models were
         # trained (base on the plain waveform, large on a normalised one), and not every copy has the file.
         return Contents(tensors, shape, shape.conv_norm == "layer", fairseq=False)
+    expected = replace(expected, kind=_kind([str(name) for name in held], expected.kind))
     if not any(name.startswith("post_extract_proj.") for name in tensors):
         shape = replace(expected, conv_bias="feature_extractor.conv_layers.0.conv.bias" in tensors)
         return Contents(tensors, shape, shape.conv_norm == "layer", fairseq=False)
@@ -123,9 +143,25 @@ def _contents(located: LocatedWeights, expected: HubertShape) -> Contents:
     return Contents(tensors, shape, shape.conv_norm == "layer" if said is None else bool(said), fairseq=True)
 
 
+def _kind(names: Sequence[str], otherwise: str) -> str:
+    """The kind of network that tensors without a configuration belong to, by what only one kind has."""
+    for name in names:
+        if prefix := _PREFIX.match(name):
+            return prefix[1]
+        if name.endswith((".grep_a", ".gru_rel_pos_const")):
+            return "wavlm"
+        if name.startswith("quantizer."):
+            return "wav2vec2"
+        if name == "label_embs_concat":
+            return "hubert"
+    return otherwise
+
+
 def _fairseq_config(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Model and task configuration of a fairseq checkpoint; empty where it has none that can be read."""
+    """Model and task configuration of a checkpoint; empty where it has none that can be read."""
     cfg, args = plain(content.get("cfg")), plain(content.get("args"))
+    if isinstance(cfg, dict) and "encoder_layers" in cfg:
+        return cfg, cfg  # WavLM's
     if isinstance(cfg, dict) and isinstance(cfg.get("model"), dict):
         task = cfg.get("task")
         return cfg["model"], task if isinstance(task, dict) else {}
@@ -140,9 +176,7 @@ def _tidied(tensors: Mapping[str, Any]) -> dict[str, Any]:
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             continue  # a checkpoint's bookkeeping
-        name = name.removeprefix("hubert.")
-        name = name.replace(".parametrizations.weight.original0", ".weight_g")
-        name = name.replace(".parametrizations.weight.original1", ".weight_v")
+        name = older_name(_PREFIX.sub("", name))
         if not _IGNORED.fullmatch(name):
             tidy[name] = tensor
     return tidy
@@ -150,11 +184,11 @@ def _tidied(tensors: Mapping[str, Any]) -> dict[str, Any]:
 
 def _renamed(contents: Contents, source: str, backbone: str) -> dict[str, Any]:
     """Tensors by our names, after a comparison in the file's own names."""
-    ours = hubert.shapes(hubert.build(contents.shape))
+    ours = speech.shapes(speech.build(contents.shape))
     norm = contents.shape.conv_norm
     names = {name: fairseq_name(name, norm) if contents.fairseq else name for name in ours}
     wanted = {names[name]: shape for name, shape in ours.items()}
-    positional = names[hubert.POSITIONAL]
+    positional = names[speech.POSITIONAL]
     scale, direction = f"{positional}_g", f"{positional}_v"
     if positional not in contents.tensors:
         wanted[direction] = wanted.pop(positional)
@@ -162,5 +196,5 @@ def _renamed(contents: Contents, source: str, backbone: str) -> dict[str, Any]:
     require_match(backbone, source, wanted, {name: tuple(t.shape) for name, t in contents.tensors.items()})
     ready = {name: as_weights(source, name, tensor) for name, tensor in contents.tensors.items()}
     if positional not in ready:
-        ready[positional] = hubert.join_weight_norm(ready.pop(scale), ready.pop(direction))
+        ready[positional] = speech.join_weight_norm(ready.pop(scale), ready.pop(direction))
     return {name: ready[theirs] for name, theirs in names.items()}

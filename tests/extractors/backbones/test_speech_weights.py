@@ -12,13 +12,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from cuebank.extractors.backbones._hubert_weights import fairseq_name
-from cuebank.extractors.backbones.hubert import SHAPES
+from cuebank.extractors.backbones._speech_weights import fairseq_name
+from cuebank.extractors.backbones.speech import SHAPES
 from cuebank.extractors.base import ExtractorSettings
 from cuebank.extractors.checkpoint import read_file
 from cuebank.extractors.errors import WeightsError
 from cuebank.extractors.media import Audio
-from cuebank.extractors.networks import hubert
+from cuebank.extractors.networks import speech
 from cuebank.extractors.random_weights import fill_all
 from cuebank.extractors.registry import load
 
@@ -40,15 +40,15 @@ SIZES = {
 
 def ours(style: str) -> dict[str, torch.Tensor]:
     """The tensors of a tiny network under our names."""
-    return fill_all(hubert.shapes(hubert.build(SHAPES[STYLES[style]])), seed=3)
+    return fill_all(speech.shapes(speech.build(SHAPES[STYLES[style]])), seed=3)
 
 
 def split(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The positional convolution as weight norm's two parts, under transformers' older names."""
     tensors = dict(tensors)
-    weight = tensors.pop(hubert.POSITIONAL)
-    tensors[f"{hubert.POSITIONAL}_v"] = weight * 2
-    tensors[f"{hubert.POSITIONAL}_g"] = weight.norm(dim=(0, 1), keepdim=True)
+    weight = tensors.pop(speech.POSITIONAL)
+    tensors[f"{speech.POSITIONAL}_v"] = weight * 2
+    tensors[f"{speech.POSITIONAL}_g"] = weight.norm(dim=(0, 1), keepdim=True)
     return tensors
 
 
@@ -88,11 +88,11 @@ def expected() -> dict[str, np.ndarray]:
     """Rows of a network that was given its tensors directly."""
     found = {}
     for style, name in STYLES.items():
-        network = hubert.build(SHAPES[name])
-        hubert.install(network, ours(style))
+        network = speech.build(SHAPES[name])
+        speech.install(network, ours(style))
         wave = torch.from_numpy(AUDIO.samples)
         with torch.inference_mode():
-            found[style] = hubert.hidden(network, (hubert.normalise(wave) if style == "large" else wave)[None], [None])[
+            found[style] = speech.hidden(network, (speech.normalise(wave) if style == "large" else wave)[None], [None])[
                 0
             ][0].numpy()
     return found
@@ -161,7 +161,7 @@ def test_the_networks_that_transformers_itself_saves_are_read_and_compute_the_sa
     model = HubertModel(HubertConfig(**{**SIZES, **CONFIGS["large"]})).eval()
     model.save_pretrained(tmp_path)
     with torch.inference_mode():
-        theirs = model(hubert.normalise(torch.from_numpy(AUDIO.samples))[None]).last_hidden_state[0].numpy()
+        theirs = model(speech.normalise(torch.from_numpy(AUDIO.samples))[None]).last_hidden_state[0].numpy()
     np.testing.assert_allclose(rows("large", tmp_path), theirs, rtol=0, atol=1e-5)
 
 
@@ -306,5 +306,5 @@ def test_a_folder_with_a_malicious_pickle_is_refused_and_runs_nothing(tmp_path: 
 
 def test_names_of_fairseq_and_transformers_pair_up_without_collisions() -> None:
     for style, name in STYLES.items():
-        names = hubert.shapes(hubert.build(SHAPES[name]))
+        names = speech.shapes(speech.build(SHAPES[name]))
         assert len({fairseq_name(n, CONFIGS[style]["feat_extract_norm"]) for n in names}) == len(names)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from cuebank.extractors.networks.hubert_shape import (
-    HubertShape,
+from cuebank.extractors.networks.speech_shape import (
+    SpeechShape,
     UnreadableShape,
     from_fairseq,
     from_fairseq_tensors,
@@ -17,7 +17,7 @@ PUBLISHED = "[(512,10,5)] + [(512,3,2)] * 4 + [(512,2,2)] * 2"
 
 
 def test_the_published_list_of_convolutions_is_read() -> None:
-    base = HubertShape()
+    base = SpeechShape()
     assert parse_conv_layers(PUBLISHED) == list(zip(base.conv_dims, base.conv_kernels, base.conv_strides, strict=True))
     assert parse_conv_layers(" [ (1, 2, 3), (4, 5, 6) ] ") == [(1, 2, 3), (4, 5, 6)]
     assert parse_conv_layers("([(1,2,3)] + [(4,5,6)]) * 2") == [(1, 2, 3), (4, 5, 6)] * 2
@@ -52,15 +52,15 @@ def test_anything_but_lists_of_triples_is_refused(text: str) -> None:
 
 
 def test_hop_and_support_follow_from_kernels_and_strides() -> None:
-    shape = HubertShape(conv_dims=(1, 1), conv_kernels=(4, 3), conv_strides=(2, 2))
+    shape = SpeechShape(conv_dims=(1, 1), conv_kernels=(4, 3), conv_strides=(2, 2))
     assert (shape.hop, shape.support) == (4, 8)
-    assert (HubertShape().hop, HubertShape().support) == (320, 400)
+    assert (SpeechShape().hop, SpeechShape().support) == (320, 400)
 
 
 def test_what_a_configuration_does_not_say_is_taken_from_the_expected_network() -> None:
-    base = HubertShape(heads=4, pos_groups=8)
-    assert from_fairseq({"encoder_layers": 3}, base) == HubertShape(layers=3, heads=4, pos_groups=8)
-    assert from_transformers({}) == HubertShape()
+    base = SpeechShape(heads=4, pos_groups=8)
+    assert from_fairseq({"encoder_layers": 3}, base) == SpeechShape(layers=3, heads=4, pos_groups=8)
+    assert from_transformers({}) == SpeechShape()
 
 
 def test_shapes_of_tensors_give_all_measures_that_leave_a_trace() -> None:
@@ -72,7 +72,7 @@ def test_shapes_of_tensors_give_all_measures_that_leave_a_trace() -> None:
         "encoder.layers.1.fc1.weight": (20, 16),
         "encoder.pos_conv.0.weight_v": (16, 4, 6),
     }
-    assert from_fairseq_tensors(tensors, HubertShape(heads=2)) == HubertShape(
+    assert from_fairseq_tensors(tensors, SpeechShape(heads=2)) == SpeechShape(
         dim=16,
         layers=2,
         heads=2,
@@ -85,9 +85,9 @@ def test_shapes_of_tensors_give_all_measures_that_leave_a_trace() -> None:
         pos_groups=4,
     )
     with pytest.raises(UnreadableShape):
-        from_fairseq_tensors({}, HubertShape())
+        from_fairseq_tensors({}, SpeechShape())
 
 
 def test_differences_name_the_measure_and_both_values() -> None:
-    assert HubertShape().differences(HubertShape(layers=24)) == ["layers: expected 12, found 24"]
-    assert HubertShape().differences(HubertShape()) == []
+    assert SpeechShape().differences(SpeechShape(layers=24)) == ["layers: expected 12, found 24"]
+    assert SpeechShape().differences(SpeechShape()) == []
