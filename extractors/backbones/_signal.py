@@ -80,7 +80,7 @@ def check_weightless(card: Card, settings: ExtractorSettings) -> None:
     """Check that nothing was chosen that a recipe without weights cannot have; `--weights random` changes nothing.
 
     Raises:
-        BadInput: for other weights, a layer, or an unknown pooling.
+        BadInput: for other weights, or an unknown pooling.
     """
     settings.check_pooling(card)
     if settings.weights not in (None, "random"):
@@ -89,7 +89,10 @@ def check_weightless(card: Card, settings: ExtractorSettings) -> None:
             "It is a fixed recipe without weights.",
             "Leave --weights out, or name the backbone that they belong to.",
         )
-    if card.layers == 0 and settings.layers != ("last",):
+
+
+def _check_layerless(card: Card, settings: ExtractorSettings) -> None:
+    if settings.layers != ("last",):
         raise BadInput(
             f"Layers {', '.join(settings.layers)} of {card.name} were asked for.",
             "It is a fixed recipe with one output.",
@@ -111,6 +114,7 @@ class SignalExtractor:
 
     def __init__(self, card: Card, settings: ExtractorSettings, signal: Signal) -> None:
         check_weightless(card, settings)
+        _check_layerless(card, settings)
         self.card = card
         self.needs = Needs(sound_hz=card.rate_hz)
         self._signal = signal
