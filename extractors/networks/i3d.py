@@ -1,7 +1,7 @@
 """Inflated Inception-v1 (I3D) as a torch module, with the original names of its tensors.
 
-Source: Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset", 2017. Written anew
-from a description of the network. What differs: nothing behind the last end point that is wanted is computed.
+Source: Carreira and Zisserman, "Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset", 2017. Written
+anew from a description of the network. What differs: nothing behind the last end point that is wanted is computed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .i3d_shape import POOL_KERNEL, EndPoint, I3dShape, Size, same_padding
+from .i3d_shape import EndPoint, I3dShape, Size, same_padding
 
 NORM_EPS = 1e-3
 NORM_MOMENTUM = 0.01
@@ -160,17 +160,22 @@ def install(network: nn.Module, tensors: Mapping[str, torch.Tensor], device: str
     network.eval().requires_grad_(False).to(device)
 
 
-def as_input(frames: np.ndarray) -> torch.Tensor:
-    """Return pictures as the network wants them.
+def as_input(windows: Sequence[np.ndarray]) -> torch.Tensor:
+    """Return windows of pictures as the network wants them.
 
     Args:
-        frames: (T, H, W, 3) uint8 RGB.
+        windows: B times (T, H, W, 3) uint8 RGB, all of one shape.
 
     Returns:
-        (3, T, H, W) float32: 2 x / 255 - 1, computed in float64 as the original does.
+        (B, 3, T, H, W) float32: 2 x / 255 - 1, computed in float64 as the original does.
     """
     levels = (np.arange(256) / 255 * 2 - 1).astype(np.float32)  # all values that there are
-    return torch.from_numpy(levels[frames.transpose(3, 0, 1, 2)])  # (3, T, H, W)
+    frames, height, width, _ = windows[0].shape
+    # In torch's own memory: results can depend on how the input is aligned.
+    batch = torch.empty(len(windows), 3, frames, height, width)
+    for place, window in zip(batch, windows, strict=True):
+        place.copy_(torch.from_numpy(levels[window]).permute(3, 0, 1, 2))  # (3, T, H, W)
+    return batch
 
 
 def _module(point: EndPoint, inputs: int) -> nn.Module:
@@ -181,7 +186,7 @@ def _module(point: EndPoint, inputs: int) -> nn.Module:
     if point.kind == "mixed":
         return Mixed(inputs, point.channels)
     if point.kind == "average":
-        return nn.AvgPool3d(POOL_KERNEL, stride=1)
+        return nn.AvgPool3d(point.kernel, stride=1)
     return Classify(inputs, point.width)
 
 

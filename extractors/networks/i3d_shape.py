@@ -26,7 +26,7 @@ POOLS = {
     "Mixed_5b": ("MaxPool3d_5a_2x2", (2, 2, 2), (2, 2, 2)),
 }
 POOLED, LOGITS = "pooled", "logits"
-POOL_KERNEL: Size = (2, 7, 7)  # of the average behind Mixed_5c, stride 1, no padding
+SHRINKS = 32  # a picture's side is this many times longer than that of its map in Mixed_5c
 
 
 class EndPoint(NamedTuple):
@@ -56,11 +56,13 @@ class I3dShape:
     """Widths of an I3D; the default is the published one.
 
     Args:
-        divide: all widths (but not the classes) are this many times narrower, and at least 1; a power of two up to 16.
+        divide: all widths (but not the classes) are this many times narrower, and at least 1.
+        side: pixels of the pictures that it was made for; the average behind Mixed_5c takes in their whole map.
         classes: of the classifier: 400 for Kinetics, 157 for Charades.
     """
 
     divide: int = 1
+    side: int = 224
     classes: int = 400
 
     def end_points(self) -> tuple[EndPoint, ...]:
@@ -80,7 +82,7 @@ class I3dShape:
         for name, channels in MIXED:
             add(name, "mixed", channels)
         width = points[-1].width
-        points.append(EndPoint(POOLED, "average", (width,), POOL_KERNEL))
+        points.append(EndPoint(POOLED, "average", (width,), (2, self.side // SHRINKS, self.side // SHRINKS)))
         points.append(EndPoint(LOGITS, "classify", (self.classes,)))
         return tuple(points)
 
@@ -96,7 +98,8 @@ class I3dShape:
         shapes = {}
         for point in self.end_points():
             if point.kind == "average":
-                size = (size[0] - 1, size[1] - 6, size[2] - 6)
+                # Stride 1, no padding.
+                size = (size[0] - point.kernel[0] + 1, size[1] - point.kernel[1] + 1, size[2] - point.kernel[2] + 1)
                 if min(size) < 1:
                     break
             else:
