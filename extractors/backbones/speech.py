@@ -1,8 +1,8 @@
 """HuBERT, WavLM and wav2vec 2.0: 50 rows a second of speech features from sound at 16 kHz.
 
-Source: Hsu et al. 2021, Chen et al. 2022, Baevski et al. 2020; weights on the Hugging Face hub, and those of fairseq and
-of WavLM's authors. `last` is the model's own output (for large models behind one more layer norm); a number k is the
-output of block k as it is, k = 24 of large included: fairseq's `output_layer`.
+Source: Hsu et al. 2021, Chen et al. 2022, Baevski et al. 2020; weights on the Hugging Face hub, or as published by
+fairseq and by the authors of WavLM. `last` is the model's own output (for large models behind one more layer norm); a
+number k is the output of block k as it is, k = 24 of large included: fairseq's `output_layer`.
 
 One clip at a time without padding, so a clip's rows depend on nothing else. Sound up to 60 s goes through in one
 forward. Longer sound goes in windows of 30 s, with 5 s of context on each side, at fixed places of the clip, and with
