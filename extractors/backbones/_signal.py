@@ -2,7 +2,8 @@
 
 They have no weights and no layers, are computed in float64 on the CPU, and are stored as float32 whatever `--dtype`
 says: they are signals, and half precision would cost more than the whole difference to the originals. Rows are those
-that the recipe gives; where it fills up the ends of a sound with zeros, such rows are there, but not valid.
+that the recipe gives, also where it fills up a window at an end of the sound with zeros: the networks that take them
+were trained so. At least one window must be whole.
 """
 
 from __future__ import annotations
@@ -52,12 +53,6 @@ class Signal:
         """Return the clock of the rows."""
         first = 0 if self.centred else Fraction(self.support, 2 * rate_hz)
         return Timebase(Fraction(rate_hz, self.hop), Fraction(first), Fraction(self.support, rate_hz))
-
-    def whole(self, rows: int, samples: int) -> np.ndarray:
-        """Return (rows,) bool: rows whose window lies within the sound."""
-        starts = np.arange(rows) * self.hop - (self.support // 2 if self.centred else 0)
-        inside: np.ndarray = (starts >= 0) & (starts + self.support <= samples)
-        return inside
 
 
 def signal_card(name: str, family: str, tag: str, rate_hz: int, dim: int, hop: int, **more: Any) -> Card:
@@ -151,16 +146,15 @@ class SignalExtractor:
             BadInput: if the sound has another rate.
         """
         samples, start_s = self._trimmed(audio)
-        values = self._signal.compute(samples)
-        whole = self._signal.whole(len(values), len(samples))
-        if not whole.any():
+        if len(samples) < self._signal.support:
             raise MediaError(
                 f"{self.card.name} of {len(samples)} samples ({len(samples) / audio.rate_hz:.3f} s) was asked for.",
                 f"One row needs {self._signal.support} samples.",
                 "Leave the clip out, or give it a longer span.",
             )
+        values = self._signal.compute(samples)
         times = self._clock.centers(len(values)) + start_s
-        valid = whole & self._clear_of(audio.gaps, times)
+        valid = self._clear_of(audio.gaps, times)
         if not self._pooled:
             return [Rows(values, times, valid)]
         if not valid.any():

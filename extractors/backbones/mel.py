@@ -1,8 +1,8 @@
 """Mel spectrogram, 128 numbers 43 times a second, as librosa makes it by default.
 
 `mel-librosa` is the power, `mel-librosa-db` 10 log10 of it (librosa's `power_to_db` with ref 1 and no top_db, which
-would make every row depend on the clip's loudest moment). Windows are centred on every 512th sample; those that look
-beyond the ends of the sound are there, as librosa's are, but not valid.
+would make every row depend on the clip's loudest moment). Windows are centred on every 512th sample, the first on
+sample 0; beyond the ends of the sound they see zeros, as librosa's do.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 and the KEMDy encoder listen to.
 
 `mfcc` is the library's default. `mfcc-asd-*fps` has windows scaled by 25 / fps, so that video of that rate gets 4 rows
-a frame (as nearly as whole samples allow). The last row is the library's too: filled up with zeros, and not valid.
+a frame (as nearly as whole samples allow). The last window is filled up with zeros, as the library does.
 """
 
 from __future__ import annotations
@@ -65,6 +65,7 @@ def load(card: Card, settings: ExtractorSettings) -> SignalExtractor:
         "window": shape.window,
         "hop": shape.step,
         "window_function": "none",
+        "last_window": "filled up with zeros",
         "fft": shape.fft,
         "bands": shape.bands,
         "low_hz": 0,
