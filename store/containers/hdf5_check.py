@@ -14,7 +14,7 @@ from ..recipe import FeatureSpec
 from . import hdf5_clips, zarr_clips
 from .description import feature_set_attributes
 from .hdf5_file import Hdf5File, Stored
-from .hdf5_links import claims_links, digest, is_damaged, listing, read_links
+from .hdf5_links import digest, is_damaged, is_neither, listing, read_links
 from .hdf5_packed import CLIPS, PARTS, STORE
 from .hdf5_shelf import PACKED, SET_FILE, STORE_FILE, SUFFIX, Shelf, files_in
 from .names import by_rank
@@ -55,7 +55,7 @@ def _check_root(shelf: Shelf) -> Iterator[str]:
     yield from _strange_files(shelf.root / PACKED, files_in(f"{shelf.root}/{PACKED}"))
     yield from _strange_files(shelf.root / CLIPS, zarr_clips.by_age(files_in(f"{shelf.root}/{CLIPS}")))
     links = read_links(shelf.path)
-    damaged = claims_links(shelf.path) if links is None else is_damaged(shelf.path, links)
+    damaged = is_neither(shelf.path) if links is None else is_damaged(shelf.path, links)
     if damaged and (links is None or links.digest == digest(listing(shelf))):
         yield f"The links in `{shelf.path.name}` are damaged. Nothing is lost: they are made anew if it is removed."
 

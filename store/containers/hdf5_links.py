@@ -14,7 +14,7 @@ from ..errors import Corrupt, CuebankError
 from ..files import crc32c, open_regular, render_json
 from .hdf5_descriptor import create_readable, hdf5_on, read_at, write_at
 from .hdf5_file import Stored
-from .hdf5_layout import LINKS, USER_BLOCK, Links, kind_of, parse_links
+from .hdf5_layout import USER_BLOCK, Links, parse_frame, parse_links
 from .hdf5_packed import CLIPS, PARTS, STORE, bundle_path
 from .hdf5_shelf import PACKED, SUFFIX, Shelf, files_in
 
@@ -77,13 +77,16 @@ def read_links(path: Path) -> Links | None:
     return None if block is None else parse_links(block)
 
 
-def claims_links(path: Path) -> bool:
-    """Return whether there is a file that calls itself one of links, damaged or not."""
+def is_neither(path: Path) -> bool:
+    """Return whether there is a file whose user block is damaged: neither of links, nor of what was one file before."""
     block = _user_block(path)
-    try:
-        return block is not None and kind_of(block, "The file of links") == LINKS
-    except CuebankError:
+    if block is None or parse_links(block) is not None:
         return False
+    try:
+        parse_frame(block, "The file of links")
+    except CuebankError:
+        return True
+    return False
 
 
 def _user_block(path: Path) -> bytes | None:

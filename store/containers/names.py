@@ -56,10 +56,15 @@ def next_stem(present: Sequence[str], replaces: Sequence[str] = ()) -> str:
     """
     if replaces:
         return replaces[0][: replaces[0].rindex("-") + 1]
-    newest = max((generation(name) or 0 for name in present), default=0)
+    newest = newest_of(present)
     if newest + 1 >= MAX_GENERATION:
         raise corrupt("The name of a segment", f"Its generation is {newest}: no newer one could be told from others.")
     return f"{newest + 1:08d}-{secrets.token_hex(6)}-"
+
+
+def newest_of(names: Sequence[str]) -> int:
+    """Return the highest generation among the names of bundles, 0 if there are none."""
+    return max((generation(name) or 0 for name in names), default=0)
 
 
 def check_neighbours(present: Sequence[str], run: Sequence[str], known: Collection[str]) -> None:

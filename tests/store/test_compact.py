@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from cuebank.store import BadInput, Conflict, Corrupt, FeatureStore, NotFound
 from cuebank.store import compact as compaction
 from cuebank.store.compact import compact
+from cuebank.store.containers import names
 from cuebank.store.content_hash import feature_set_hash
 from cuebank.store.rewrite import rewrite
 from cuebank.store.verify import verify
@@ -566,3 +568,77 @@ def test_a_store_that_is_opened_while_it_is_folded_can_be_used(scattered, make_s
             assert np.array_equal(store.read("demo.x", "c0").values, make_series(900).values)
     assert seen == [9]
     assert verify(scattered)["ok"]
+
+
+def test_a_feature_set_with_a_damaged_description_does_not_keep_the_others_from_being_compacted(
+    scattered, layout, make_spec, make_series
+):
+    with FeatureStore.open(scattered, "a") as store:
+        store.create(make_spec("demo.a"))
+        store.write("demo.a", "x", None, *make_series(1))
+        store.commit()
+    place = layout(scattered)
+    place.flip(place.root / "demo.a" / ("feature-set.h5" if place.hdf5 else "zarr.json"), 8 * 150)
+    with FeatureStore.open(scattered, "a") as store:
+        told = compact(store)
+        assert [problem["feature_set"] for problem in told["problems"]] == ["demo.a"]
+        assert told["feature_sets"]["demo.x"]["segments_after"] == 1
+
+
+def test_a_replacement_that_cannot_be_read_does_not_cost_what_it_replaced(scattered, layout, other_process):
+    process = other_process(scattered)
+    place = layout(scattered)
+    with FeatureStore.open(scattered, "a") as store:
+        compact(store)
+    originals = set(place.bundles())
+    with FeatureStore.open(scattered) as store:
+        (visible,) = store._committed("demo.x")._with_ids() and store._committed("demo.x").visible
+    merged = next(path for path in originals if path.stem == visible)
+    place.flip(place.document(merged), 8 * 150)
+    leave(process)
+    with FeatureStore.open(scattered, "a") as store:
+        compact(store)
+    assert set(place.bundles()) == originals
+
+
+def test_what_is_committed_between_two_segments_while_they_are_merged_keeps_its_rank(
+    scattered, make_series, monkeypatch
+):
+    """Three commits that saw the same have ranks side by side; the middle one must not win over the last."""
+    with FeatureStore.open(scattered, "a") as one, FeatureStore.open(scattered, "a") as other:
+        for store, seed in ((one, 301), (other, 302)):
+            store.write("demo.x", "raced", None, *make_series(seed))
+        for store, middle in ((one, "0" * 12), (other, "f" * 12)):
+            segment = store._writer._pending["demo.x"][1][0]
+            segment.finish(store.spec("demo.x").fingerprint)
+            monkeypatch.setattr(names, "secrets", SimpleNamespace(token_hex=lambda _, middle=middle: middle))
+            monkeypatch.setattr(names, "newest_of", lambda present: 50)
+            segment.writer.publish()
+            segment.writer.discard()
+            store._writer._pending.clear()
+        before = None
+
+        def late(*arguments, **options):
+            nonlocal before
+            monkeypatch.setattr(compaction, "rewrite", rewrite)
+            with FeatureStore.open(scattered, "a") as third:
+                third.write("demo.x", "raced", None, *make_series(303))
+                segment = third._writer._pending["demo.x"][1][0]
+                segment.finish(third.spec("demo.x").fingerprint)
+                monkeypatch.setattr(names, "secrets", SimpleNamespace(token_hex=lambda _: "8" * 12))
+                segment.writer.publish()
+                segment.writer.discard()
+                third._writer._pending.clear()
+            with FeatureStore.open(scattered) as reader:
+                before = reader.read("demo.x", "raced").values.tobytes()
+            return rewrite(*arguments, **options)
+
+        monkeypatch.setattr(compaction, "rewrite", late)
+        assert compact(one)["problems"] == []
+    assert before == make_series(302).values.tobytes()
+    with FeatureStore.open(scattered) as store:
+        assert store.read("demo.x", "raced").values.tobytes() == before
+    monkeypatch.undo()
+    with FeatureStore.open(scattered, "a") as store:
+        assert compact(store)["feature_sets"]["demo.x"]["segments_after"] == 1
+        assert store.read("demo.x", "raced").values.tobytes() == before

@@ -11,7 +11,7 @@ import pytest
 from cuebank.store import BadInput, Conflict, Corrupt, FeatureStore, Key, NotFound
 from cuebank.store import drop as dropping
 from cuebank.store.compact import compact
-from cuebank.store.drop import drop
+from cuebank.store.drop import drop, keys_of
 from cuebank.store.segments import Segment
 from cuebank.store.verify import verify
 
@@ -203,6 +203,13 @@ def test_nothing_is_said_to_be_dropped_while_a_segment_cannot_be_read(marked_sto
     with FeatureStore.open(marked_store, "a") as store, pytest.raises(Corrupt, match=place.bundles()[0].stem):
         drop(store, "demo.x", [("c1", None)])
     assert place.contents() == before
+
+
+def test_the_keys_of_a_clip_are_not_told_while_a_segment_cannot_be_read(marked_store, layout):
+    place = layout(marked_store)
+    place.flip(place.document(place.bundles()[0]), 8 * 150)
+    with FeatureStore.open(marked_store, "a") as store, pytest.raises(Corrupt, match=place.bundles()[0].stem):
+        keys_of(store, "demo.x", clips=["c1"])
 
 
 def test_a_feature_set_is_dropped_as_a_whole_and_its_name_is_free(marked_store, layout, make_spec, make_series):

@@ -154,6 +154,19 @@ def test_metadata_that_are_no_metadata_are_corrupt(zarr_store, data):
     check_refused(zarr_store)
 
 
+@pytest.mark.parametrize("number", [b"NaN", b"-Infinity", b"1e999"])
+@pytest.mark.parametrize("blank", [b"", b" "], ids=["as written", "as others write"])
+def test_a_number_that_json_does_not_have_is_corrupt_where_it_stands(zarr_store, number, blank):
+    segment = first_segment(zarr_store)
+    data = (segment / "zarr.json").read_bytes()
+    reseal(
+        segment,
+        data.replace(b'{"attributes":{"cuebank":{', b'{"attributes":' + blank + b'{"cuebank":{"note":' + number + b","),
+    )
+    assert not verify(zarr_store)["ok"]
+    check_refused(zarr_store)
+
+
 def test_a_claim_of_a_billion_rows_in_a_sparse_file_costs_no_memory(zarr_store):
     segment = first_segment(zarr_store)
     for name, size in (("row_size", 8 * 10**9), ("clip_id", 10**10)):

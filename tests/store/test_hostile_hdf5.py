@@ -228,3 +228,21 @@ def test_names_in_a_directory_that_lead_out_of_the_store_are_only_names(small_st
         assert (quick_path / "outside").read_bytes() == SECRET
         shutil.rmtree(quick_path / (small_store.name + ".segments"), ignore_errors=True)
         assert not (quick_path.parent / "outside").exists()
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "1e999"])
+def test_a_number_that_json_does_not_have_is_reported_not_raised(small_store, layout, number):
+    """Under good checksums: `verify` reads it, and must not stumble over rendering it again."""
+    from cuebank.store.containers import hdf5_builder
+
+    with FeatureStore.open(small_store) as store:
+        own = json.loads(render_json(feature_set_attributes(store.spec("demo.x"))))
+    own["spec"]["recipe"]["seed"] = float(number)
+    file = layout(small_store).root / "demo.x" / "feature-set.h5"
+    file.unlink()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hdf5_builder, "render_json", lambda document: json.dumps(document).encode() + b"\n")
+        write_single(file, own, {})
+    assert not verify(small_store)["ok"]
+    with pytest.raises(Corrupt):
+        FeatureStore.open(small_store).spec("demo.x")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -111,3 +112,51 @@ def test_a_store_of_two_thousand_failures_lists_them(store_path, make_spec):
         assert time.perf_counter() - begin < 1
     assert found[1234] == ("c1234", None, "reason 1234")
     assert verify(store_path)["ok"]
+
+
+def test_a_refresh_during_the_loading_of_the_index_is_not_forgotten(small_store, make_series, monkeypatch):
+    """Another thread may commit and refresh while this one has just listed the segments."""
+    with FeatureStore.open(small_store, "a") as store:
+        committed = store._committed("demo.x")
+        real = committed._container.indexes
+
+        def late(name):
+            monkeypatch.setattr(committed._container, "indexes", real)
+            with FeatureStore.open(small_store, "a") as other:
+                other.write("demo.x", "late", None, *make_series(1))
+                other.commit()
+            committed.refresh()
+            return real(name)
+
+        monkeypatch.setattr(committed._container, "indexes", late)
+        committed.refresh()
+        assert store.missing("demo.x", [("late", None)]) == [("late", None)]
+        assert store.missing("demo.x", [("late", None)]) == []
+
+
+def test_what_was_seen_before_a_refresh_is_looked_up_again(small_store, make_series):
+    with FeatureStore.open(small_store) as store:
+        store.read("demo.x", "c1")
+        with FeatureStore.open(small_store, "a") as other:
+            other.write("demo.x", "c1", None, *make_series(77))
+            other.commit()
+        store.refresh()
+        assert store.read("demo.x", "c1").values.tobytes() == make_series(77).values.tobytes()
+
+
+def test_threads_may_read_more_segments_than_may_be_mapped_at_once(small_store, make_series):
+    with FeatureStore.open(small_store, "a") as store:
+        for i in range(40):
+            store.write("demo.x", f"n{i}", None, *make_series(i))
+            store.commit()
+    with FeatureStore.open(small_store) as store:
+        store._budget.limit = 3
+
+        def read(first):
+            for i in range(400):
+                number = (first + 7 * i) % 40
+                assert store.read("demo.x", f"n{number}").values.tobytes() == make_series(number).values.tobytes()
+
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(read, range(4)))
+        assert len(store._budget._mapped) <= 3

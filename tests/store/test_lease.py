@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import gc
+import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from cuebank.store import BadInput, FeatureStore
+from cuebank.store import lease as lease_module
 from cuebank.store.lease import Lease
 from cuebank.store.verify import verify
 
@@ -119,3 +123,42 @@ def test_verify_lets_go_of_a_damaged_store(small_store, layout):
         assert is_alone(Lease(place.root))
     finally:
         gc.enable()
+
+
+def test_a_fork_is_never_alone_and_does_not_touch_its_parents_lock(tmp_path):
+    lease = Lease(tmp_path)
+    pid = os.fork()
+    if pid == 0:
+        with lease.exclusive() as alone:
+            os._exit(3 if alone else 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    with lease.exclusive() as alone:
+        assert alone
+
+
+def test_a_child_that_lives_on_does_not_keep_others_from_compacting(small_store):
+    """A fork inherits the descriptor of the lock; when its parent is done, the lock is gone all the same."""
+    with FeatureStore.open(small_store, "a") as store:
+        with store._writer.area().alone(0.0):
+            pid = os.fork()
+            if pid == 0:
+                time.sleep(30)
+                os._exit(0)
+        try:
+            with store._writer.area().alone(0.0):
+                pass
+        finally:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(5, "disk")])
+def test_no_descriptor_is_left_open_when_locking_fails(tmp_path, monkeypatch, error):
+    def fail(*_):
+        raise error
+
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    monkeypatch.setattr(lease_module, "leads_to", fail)
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        Lease(tmp_path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -9,12 +9,13 @@ import shutil
 import numpy as np
 import pytest
 
-from cuebank.store import CuebankError, FeatureStore, Key, NotFound
+from cuebank.store import CuebankError, FeatureStore, Key, NotFound, tables
 from cuebank.store import index as index_module
 from cuebank.store import merged as merged_module
 from cuebank.store import segments as segments_module
 from cuebank.store import verify as verify_module
 from cuebank.store.compact import compact
+from cuebank.store.drop import drop
 from cuebank.store.merged import merge_indexes
 from cuebank.store.verify import verify
 
@@ -262,6 +263,48 @@ def test_an_index_that_lies_under_good_checksums_is_reported_and_harms_nobody(in
         except CuebankError:
             continue
         assert found.values.tobytes() == make_series(12 + 2 * i, rows=(12 + 2 * i) % 7).values.tobytes()
+
+
+@pytest.mark.parametrize("name", [name for name in LIES if name != "offsets"])
+def test_an_index_that_lies_costs_no_series_when_the_store_is_compacted_or_dropped_from(indexed, make_series, name):
+    lie(indexed, LIES[name])
+    with FeatureStore.open(indexed, "a") as store:
+        drop(store, "demo.x", [(CLIPS[1], "left")])
+        assert compact(store)["problems"] == []
+    assert verify(indexed)["ok"]
+    with FeatureStore.open(indexed) as store:
+        assert store.missing("demo.x", [(clip, [None, "left"][i % 2]) for i, clip in enumerate(CLIPS)]) == [
+            Key(CLIPS[1], "left")
+        ]
+
+
+def test_an_index_that_calls_segments_replaced_which_count_does_not_remove_them(indexed):
+    with FeatureStore.open(indexed) as store:
+        before = {(item.clip_id, item.entity_id) for item in store.series("demo.x")}
+        newest = store._container.segments("demo.x")[-1]
+
+    def hide(arrays, attributes):
+        attributes["replaced"] = [newest]
+        attributes["covers"] = attributes["covers"][:-1]
+
+    lie(indexed, hide)
+    with FeatureStore.open(indexed, "a") as store:
+        assert compact(store)["problems"] == []
+    with FeatureStore.open(indexed) as store:
+        assert {(item.clip_id, item.entity_id) for item in store.series("demo.x")} == before
+    assert verify(indexed)["ok"]
+
+
+def test_an_index_with_very_many_equal_hashes_is_not_used(indexed, monkeypatch):
+    monkeypatch.setattr(tables, "MAX_EQUAL", 4)
+    with FeatureStore.open(indexed) as store:
+        assert store._committed("demo.x").merged is not None
+    lie(indexed, put("key_hash", 7))
+    with FeatureStore.open(indexed) as store:
+        committed = store._committed("demo.x")
+        newest = committed._container.indexes("demo.x")[-1]
+        assert committed.merged is None or committed.merged.file.name != newest
+        assert newest in committed.broken
 
 
 def test_keys_whose_hashes_collide_are_kept_apart_across_the_index(store_path, make_spec, make_series, monkeypatch):
