@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeVar
 
 from ..store.clips_table import ClipsTable
 from ..store.compact import compact
 from ..store.errors import BadInput, Conflict
 from ..store.feature_store import FeatureStore
 from .base import Extractor, ExtractorSettings
-from .errors import MediaError
-from .media.audio import Audio
-from .media.isolation import DecodePool, DecodeRequest
-from .plan import Plan, make_plan, refuse_changed_clips, refuse_conflicts
+from .deal import deal_out
+from .media.isolation import DecodePool
+from .media.shaping import require
+from .media.stream import ClipStream
+from .plan import Plan, Unit, make_plan, refuse_changed_clips, refuse_conflicts
 from .registry import card, load
 from .report import Estimate, ExtractReport, Failed, Progress
 from .series_writer import SeriesWriter
-from .unit import process
+from .unit import process, request_of
+
+T = TypeVar("T")
 
 
 def extract(
@@ -31,13 +36,17 @@ def extract(
     *,
     weights: str | Mapping[str, str] | None = None,
     seed: int = 0,
-    layers: Sequence[str] = ("last",),
-    pooling: str = "none",
+    layers: Sequence[str] | Mapping[str, Sequence[str]] = ("last",),
+    pooling: str | Mapping[str, str] = "none",
     precision: str = "fp32",
     dtype: str = "float16",
     codec: str = "none",
     keep_last_s: float | None = None,
-    device: str = "cpu",
+    rate_hz: str | None = None,
+    slots: int | None = None,
+    slot_rule: str = "even",
+    stride_s: float | None = None,
+    device: str | Sequence[str] = "cpu",
     threads: int | None = None,
     overwrite: bool = False,
     decode_workers: int = 1,
@@ -51,11 +60,12 @@ def extract(
     its reason, and the run goes on. Ctrl-C ends the run early: what is finished is committed, and the report says so.
 
     Args:
-        backbones: names of cards or families.
+        backbones: names of cards or families; each clip is decoded once for all of them.
         clips: the table, or the path of its CSV.
         store: path of the store; made if there is none.
-        weights: for all backbones, or by name of backbone; see `ExtractorSettings`.
-        seed, layers, pooling, precision, dtype, keep_last_s, device: see `ExtractorSettings`.
+        weights, layers, pooling: for all backbones, or by name of backbone; see `ExtractorSettings`.
+        seed, precision, dtype, keep_last_s, rate_hz, slots, slot_rule, stride_s: see `ExtractorSettings`.
+        device: where to compute; several: each gets the backbones, and the next clip when it is free.
         codec: how new feature sets lie on the disk: `none` (memory-mapped), or compressed by `zstd` or `blosc`.
         threads: CPU threads of torch during this call; None: torch's own choice.
         overwrite: make series anew that are there; the space of the old ones is given back at the end.
@@ -75,22 +85,32 @@ def extract(
     names = _names(backbones)
     table = clips if isinstance(clips, ClipsTable) else ClipsTable.read_csv(clips)
     _check_pace(decode_workers, commit_every_s)
+    devices = _devices(device)
     settings = [
         ExtractorSettings(
             weights=_weights(name, names, weights),
             seed=seed,
-            layers=tuple(layers),
-            pooling=pooling,
+            layers=tuple(_by_name(name, names, layers, ("last",))),
+            pooling=_by_name(name, names, pooling, "none"),
             precision=precision,
             dtype=dtype,
-            device=device,
             keep_last_s=keep_last_s,
+            rate_hz=rate_hz,
+            slots=slots,
+            slot_rule=slot_rule,
+            stride_s=stride_s,
         )
         for name in names
     ]
     with _threads(threads):
-        extractors = [load(name, one) for name, one in zip(names, settings, strict=True)]
-        run = _Run(extractors, table, str(store), started, codec)
+        loaded = [
+            [load(name, replace(one, device=device)) for name, one in zip(names, settings, strict=True)]
+            for device in devices
+        ]
+        for extractor in loaded[0]:
+            if extractor.needs.pictures is not None:
+                require(extractor.needs.pictures.shape)
+        run = _Run(loaded, table, str(store), started, codec)
         if dry_run:
             return run.survey(overwrite, keep_last_s)
         return run.run(overwrite, decode_workers, commit_every_s, progress)
@@ -116,24 +136,40 @@ def _check_pace(decode_workers: int, commit_every_s: float) -> None:
         )
 
 
+def _devices(device: str | Sequence[str]) -> list[str]:
+    devices = [device] if isinstance(device, str) else list(device)
+    if not devices or len(set(devices)) != len(devices):
+        raise BadInput(
+            f"The devices {', '.join(devices) or '(none)'} were given.",
+            "At least one is needed, each of them once.",
+            "Use e.g. cpu, or cuda:0 and cuda:1.",
+        )
+    return devices
+
+
 def _weights(name: str, names: list[str], weights: str | Mapping[str, str] | None) -> str | None:
     """The weights for one backbone."""
-    if isinstance(weights, Mapping):
-        unknown = set(weights) - set(names)
-        if unknown:
-            raise BadInput(
-                f"Weights were given for {', '.join(sorted(unknown))}.",
-                f"The backbones asked for are {', '.join(names)}.",
-                "Give weights by these names.",
-            )
-        return weights.get(name)
-    if weights not in (None, "random") and len(names) > 1:
+    if isinstance(weights, str) and weights != "random" and len(names) > 1:
         raise BadInput(
             f"The weights `{weights}` were given for {len(names)} backbones.",
             "They belong to one network only.",
             "Extract one backbone at a time, or give weights by name.",
         )
-    return weights
+    return _by_name(name, names, weights, None)
+
+
+def _by_name(name: str, names: list[str], given: T | Mapping[str, T], default: T) -> T:
+    """What was given for all backbones, or for the one of this name."""
+    if not isinstance(given, Mapping):
+        return given
+    chosen = {card(one).name: value for one, value in given.items()}
+    if unknown := set(chosen) - set(names):
+        raise BadInput(
+            f"Something was given for {', '.join(sorted(unknown))}.",
+            f"The backbones asked for are {', '.join(names)}.",
+            "Give it by these names.",
+        )
+    return chosen.get(name, default)
 
 
 @contextmanager
@@ -156,7 +192,7 @@ def _threads(count: int | None) -> Iterator[None]:
 class _Run:
     """One extraction: what it works with, and what came of it so far."""
 
-    extractors: Sequence[Extractor]
+    devices: Sequence[Sequence[Extractor]]  # the same backbones on each device
     table: ClipsTable
     store: str
     started: float
@@ -165,8 +201,12 @@ class _Run:
     done: int = 0
     failed: list[Failed] = field(default_factory=list)
     model_s: float = 0.0
+    lock: threading.Lock = field(
+        default_factory=threading.Lock
+    )  # guards the three above where there are several devices
 
     def __post_init__(self) -> None:
+        self.extractors = self.devices[0]
         self.specs = [replace(spec, codec=self.codec) for one in self.extractors for spec in one.specs]
         self.timings = {"load_s": round(self.loaded - self.started, 3), "began_at": time.time()}
 
@@ -224,28 +264,46 @@ class _Run:
             return  # another process is compacting right now; the next `cuebank store compact` does it
 
     def _work(self, plan: Plan, pool: DecodePool, writer: SeriesWriter, progress: Progress | None) -> None:
-        rates = sorted({extractor.needs.sound_hz for extractor in self.extractors})
-        requests = (DecodeRequest(unit.path, rate, unit.start_s, unit.end_s) for unit in plan.units for rate in rates)
+        requests = (request_of(unit, self.extractors) for unit in plan.units)
         # A generator: closing it ends what is being decoded.
-        with closing(cast("Generator[tuple[DecodeRequest, Audio | MediaError]]", pool.decode(requests))) as decoded:
-            for unit in plan.units:
-                sounds = {rate: next(decoded)[1] for rate in rates}
-                begun = time.monotonic()
-                outcomes = process(self.extractors, sounds, unit.feature_sets())
-                self.model_s += time.monotonic() - begun
-                for key, wanted in unit.wanted.items():
-                    reasons = []
-                    for name in wanted:
-                        outcome = outcomes[name]
-                        writer.put(name, key, outcome)
-                        if isinstance(outcome, str) and outcome not in reasons:
-                            reasons.append(outcome)
-                    if reasons:
-                        self.failed.append(Failed(*key, " ".join(reasons)))
-                    else:
-                        self.done += 1
-                    if progress is not None:
-                        progress.advance(f"{key.clip_id} FAILED" if reasons else key.clip_id)
+        with closing(pool.clips(requests)) as streams:
+            dealt = zip(plan.units, streams, strict=False)
+            if len(self.devices) == 1:
+                for unit, stream in dealt:
+                    self._clip(self.extractors, unit, stream, writer, progress)
+            else:
+                deal_out(
+                    dealt,
+                    [partial(self._clip, one, writer=writer, progress=progress) for one in self.devices],
+                    pool.close,
+                )
+
+    def _clip(
+        self,
+        extractors: Sequence[Extractor],
+        unit: Unit,
+        stream: ClipStream,
+        writer: SeriesWriter,
+        progress: Progress | None,
+    ) -> None:
+        """Send one clip through the backbones of one device, and hand over what comes of it."""
+        with stream:
+            outcomes, model_s = process(extractors, stream.request, stream, unit.feature_sets())
+        with self.lock:
+            self.model_s += model_s
+            for key, wanted in unit.wanted.items():
+                reasons = []
+                for name in wanted:
+                    outcome = outcomes[name]
+                    writer.put(name, key, outcome)
+                    if isinstance(outcome, str) and outcome not in reasons:
+                        reasons.append(outcome)
+                if reasons:
+                    self.failed.append(Failed(*key, " ".join(reasons)))
+                else:
+                    self.done += 1
+                if progress is not None:
+                    progress.advance(f"{key.clip_id} FAILED" if reasons else key.clip_id)
 
     def _count_refused(self, refused: list[Failed]) -> None:
         known = {failure[:2] for failure in self.failed}

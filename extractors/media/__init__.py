@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .audio import Audio, decode_audio
+    from .audio import Audio
+    from .clip import decode_audio
     from .decode import MediaInfo, probe
     from .isolation import DecodePool, DecodeRequest
     from .synthetic import make_meetings
@@ -20,7 +21,7 @@ _HOMES = {
     "DecodePool": "isolation",
     "DecodeRequest": "isolation",
     "MediaInfo": "decode",
-    "decode_audio": "audio",
+    "decode_audio": "clip",
     "make_meetings": "synthetic",
     "probe": "decode",
 }

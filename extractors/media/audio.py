@@ -9,10 +9,8 @@ compressed sound in them comes later by it (AAC 23 ms, MP3 25 ms), as in a playe
 
 from __future__ import annotations
 
-import itertools
 import math
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -22,18 +20,17 @@ import av
 import numpy as np
 
 from ...store.errors import BadInput
+from ..errors import MediaError
 from .assemble import Assembly
-from .decode import Reading, choose_audio, decoded_frames, media_error, open_media, presentation_start
+from .decode import Reading, decoded_frames, media_error, presentation_start
+from .packets import Packets
 from .promise import promise_of
 from .resample import MAX_RATE_HZ, MIN_RATE_HZ
 from .timeline import Block, ClockError, cut, settle, without_padding
 
-# Formats whose every packet has an exact time, so that seeking hits; in others the file is decoded from its beginning.
-EXACT_SEEK = {"mov,mp4,m4a,3gp,3g2,mj2", "wav"}
 UNSTAMPED = {"aac", "ac3", "dts", "eac3", "loas", "mp3", "truehd"}
 SAME_S = 0.001  # frames this close follow each other; all larger differences are judged by `timeline.settle`
 SAMPLE_TYPES = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
-PREROLL_S = 1  # decoded and thrown away after seeking: MP3's bit reservoir and Opus' 80 ms are far shorter
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,40 +55,6 @@ class Audio:
         return len(self.samples) / self.rate_hz
 
 
-def decode_audio(
-    path: str | os.PathLike[str],
-    rate_hz: int,
-    start_s: float | None = None,
-    end_s: float | None = None,
-    stream: int | None = None,
-) -> Audio:
-    """Decode the sound of a clip.
-
-    Args:
-        path: a local media file of any container and codec that FFmpeg knows.
-        rate_hz: rate of the result; samples of a file that has this rate are not filtered.
-        start_s: start of the clip in the file, seconds of the presentation (what a player shows); None: 0.
-        end_s: end of the clip, exclusive; it may lie behind the end of the file. None: the file's end.
-        stream: which sound track, counted from 0; None: the container's default track, else its first.
-
-    Returns:
-        The samples whose times are in [start_s, end_s).
-
-    Raises:
-        MediaError: if there is no sound in the clip, or less than the container states.
-        BadInput: if the rate, start or end make no sense.
-    """
-    start, end = clip_bounds(rate_hz, start_s, end_s)
-    path = Path(os.path.abspath(path))  # noqa: PTH100 - see open_media
-    if start > 2 * PREROLL_S:
-        with open_media(path) as container:
-            sound = _Sound(container, path, stream)
-            if sound.seek(start):
-                return sound.clip(rate_hz, start, end)
-    with open_media(path) as container:
-        return _Sound(container, path, stream).clip(rate_hz, start, end)
-
-
 def clip_bounds(rate_hz: int, start_s: float | None, end_s: float | None) -> tuple[Fraction, Fraction | None]:
     """Return start and end of a clip as exact fractions (0.1 is one tenth).
 
@@ -104,6 +67,15 @@ def clip_bounds(rate_hz: int, start_s: float | None, end_s: float | None) -> tup
             "That is no sample rate.",
             f"Use a whole number from {MIN_RATE_HZ} to {MAX_RATE_HZ}.",
         )
+    return clip_span(start_s, end_s)
+
+
+def clip_span(start_s: float | None, end_s: float | None) -> tuple[Fraction, Fraction | None]:
+    """Return start and end of a clip as exact fractions (0.1 is one tenth).
+
+    Raises:
+        BadInput: if not 0 <= start < end.
+    """
     low, high = 0.0 if start_s is None else start_s, math.inf if end_s is None else end_s
     if not (0 <= low < high and math.isfinite(low) and (end_s is None or math.isfinite(high))):
         raise BadInput(
@@ -112,56 +84,60 @@ def clip_bounds(rate_hz: int, start_s: float | None, end_s: float | None) -> tup
     return _seconds(low), None if end_s is None else _seconds(high)
 
 
-class _Sound:
-    """One sound track of an open container, read once from front to back."""
+class Sound:
+    """One sound track of an open container, read once from front to back.
 
-    def __init__(self, container: Any, path: Path, stream: int | None) -> None:
+    Args:
+        container: the container. path: of its file, for messages. track: one of its sound tracks.
+    """
+
+    def __init__(self, container: Any, path: Path, track: Any) -> None:
         self._container = container
         self._path = path
-        self._track = choose_audio(container, path, stream)
-        self._promise = promise_of(container, self._track, path)
-        self._reading = Reading()
-        self._blocks: Iterator[Block] = self._read()
+        self._track = track
+        self._promise = promise_of(container, track, path)
+        self.reading = Reading()
         self._first: Fraction | None = None  # where the sound begins
         self._reached = Fraction(0)  # where it was read to
         self._rate_hz = 0  # of the first frame
         self._rate_changed = False
 
-    def seek(self, start: Fraction) -> bool:
-        """Go to shortly before a moment; False if the format cannot, or the place is not sure to be before it."""
-        if self._container.format.name not in EXACT_SEEK:
-            return False
-        try:
-            self._container.seek(int((start - PREROLL_S) / self._track.time_base), stream=self._track)
-        except av.FFmpegError:
-            return False  # behind the end, or a broken index: the whole file is decoded instead, and tells
-        first = next(self._blocks, None)
-        if first is None or first.start > start:
-            return False
-        self._blocks = itertools.chain([first], self._blocks)
-        return True
+    def clip(
+        self,
+        rates_hz: Sequence[int],
+        start: Fraction,
+        end: Fraction | None,
+        packets: Packets,
+        aside: Callable[[Any], None] = lambda packet: None,
+    ) -> list[Audio | MediaError]:
+        """Return the sound of a clip at each rate; packets of other tracks go to `aside`.
 
-    def clip(self, rate_hz: int, start: Fraction, end: Fraction | None) -> Audio:
-        """Return the sound of a clip."""
-        out = Assembly(rate_hz, start)
-        steady = without_padding(settle(self._blocks, self._track.time_base), self._promise.padding_end)
+        Raises:
+            MediaError: if there is no sound in the clip, or less than the container states.
+        """
+        outs = [Assembly(rate_hz, start) for rate_hz in rates_hz]
+        blocks = self._read(decoded_frames(packets, self._track, self.reading, aside))
+        steady = without_padding(settle(blocks, self._track.time_base), self._promise.padding_end)
         try:
             for block in cut(self._watched(steady), start, end):
-                out.add(block)
+                for out in outs:
+                    out.add(block)
         except ClockError as error:
             raise media_error(self._path, str(error), "Convert it anew, for example to WAV.") from error
         if self._first is None:
             raise media_error(self._path, self._silence())
-        if broken := self._promise.broken(self._reading, self._reached, end):
+        if broken := self._promise.broken(self.reading, self._reached, end):
             hint = f"Copy or record it again, or end the clip at {float(self._reached):.2f} s at the latest."
             raise media_error(self._path, broken, hint)
-        if out.empty:
+        if outs[0].empty:
             raise media_error(self._path, self._elsewhere(start, end), "Check the clip's start and end.")
+        return [self._finished(out, rate_hz) for out, rate_hz in zip(outs, rates_hz, strict=True)]
+
+    def _finished(self, out: Assembly, rate_hz: int) -> Audio | MediaError:
         samples, start_s, gaps = out.finish()
         if not len(samples):
-            raise media_error(
-                self._path, f"It has less than one sample of {rate_hz} Hz there.", "Make the clip longer."
-            )
+            found = f"It has less than one sample of {rate_hz} Hz there."
+            return media_error(self._path, found, "Make the clip longer.")
         return Audio(samples, rate_hz, start_s, gaps)
 
     def _watched(self, blocks: Iterable[Block]) -> Iterator[Block]:
@@ -172,9 +148,9 @@ class _Sound:
 
     def _silence(self) -> str:
         """Say why there is not a single sample."""
-        if not self._reading.failed:
+        if not self.reading.failed:
             return "Its sound track holds no samples."
-        return f"None of its {self._reading.packets} packets of sound could be decoded: {self._reading.problem}."
+        return f"None of its {self.reading.packets} packets of sound could be decoded: {self.reading.problem}."
 
     def _elsewhere(self, start: Fraction, end: Fraction | None) -> str:
         """Say where the sound is, if not in the clip."""
@@ -185,16 +161,16 @@ class _Sound:
             return f"Its sound ends at {float(self._reached):.3f} s; {clip}."
         return f"It has no sound there; {clip}."
 
-    def _read(self) -> Iterator[Block]:
+    def _read(self, frames: Iterable[Any]) -> Iterator[Block]:
         """Join frames that follow each other to blocks of about a second, so that exact times cost nothing."""
         origin, tick = presentation_start(self._container), self._track.time_base
         parts: list[np.ndarray] = []
         start, rate_hz, count = Fraction(0), 0, 0
-        for frame in decoded_frames(self._container, self._track, self._reading):
+        for frame in frames:
             samples = mix(frame)
             if not np.isfinite(samples).all():
-                self._reading.failed += 1
-                self._reading.problem = "samples are no numbers"
+                self.reading.failed += 1
+                self.reading.problem = "samples are no numbers"
                 continue
             if not MIN_RATE_HZ <= frame.sample_rate <= MAX_RATE_HZ:
                 raise media_error(self._path, f"Its header states a sample rate of {frame.sample_rate} Hz.")

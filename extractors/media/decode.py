@@ -11,16 +11,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 
 from ..errors import MediaError
+
+if TYPE_CHECKING:
+    from .packets import Packets
 
 # One file, one recording. Missing on purpose: hls, dash, concat, sdp, image2, lavfi and all that opens other files.
 FORMATS = (
@@ -30,6 +33,7 @@ FORMATS = (
 )
 ARBITRARY_CLOCK = {"aac", "ac3", "dts", "eac3", "loas", "mp3", "mpeg", "mpegts", "ogg", "truehd"}
 DEFAULT_TRACK, COVER = 0x1, 0x400  # AV_DISPOSITION_DEFAULT, AV_DISPOSITION_ATTACHED_PIC
+MAX_PIXELS = 1 << 26  # 8192 x 8192
 DO = "Check that it is a sound or video file and that it was copied completely."
 
 
@@ -47,7 +51,7 @@ class AudioStream:
 
 @dataclass(frozen=True)
 class VideoStream:
-    """A picture track; `rate_hz` is its mean frame rate as the container tells it."""
+    """A picture track (covers are none); `rate_hz` is its mean frame rate as the container tells it."""
 
     index: int
     codec: str
@@ -73,11 +77,13 @@ class MediaInfo:
 class Reading:
     """What happened while a stream was read.
 
-    `farthest` is the end of the last packet of any stream, `failed` counts packets that did not decode.
+    `farthest` is the end of the last packet of any stream, `failed` counts packets that did not decode, `frames` those
+    that came out.
     """
 
     packets: int = 0
     failed: int = 0
+    frames: int = 0
     problem: str = ""
     farthest: Fraction | None = None
 
@@ -140,7 +146,7 @@ def probe(path: str | os.PathLike[str]) -> MediaInfo:
                 *_span(stream, origin),
             )
             for index, stream in enumerate(container.streams.video)
-            if stream.codec_context is not None
+            if stream.codec_context is not None and not _is_cover(stream)
         )
         duration = None if container.duration is None else container.duration / av.time_base
         return MediaInfo(Path(path), container.format.name, duration, audio, video)
@@ -169,27 +175,69 @@ def choose_audio(container: Any, path: Path, stream: int | None) -> Any:
     return chosen
 
 
-def decoded_frames(container: Any, stream: Any, reading: Reading) -> Iterator[Any]:
-    """Yield the frames of one stream; what cannot be decoded is counted in `reading` and leaves a hole in time."""
-    origin = presentation_start(container)
-    # Only where the container alone states a duration do packets of other streams tell whether the file is whole.
-    wanted = list(container.streams) if states_only_total(container) else [stream]
-    stream.codec_context.thread_count = 1
-    _leave_out([item for item in container.streams if item.index not in {one.index for one in wanted}])
+def choose_video(container: Any, path: Path) -> Any:
+    """Return the picture track: the container's default one, else the first; never a cover picture.
+
+    Raises:
+        MediaError: if there is none, no decoder for it, or its pictures are larger than any camera's.
+    """
+    tracks = [item for item in container.streams.video if not _is_cover(item)]
+    if not tracks:
+        covers = " (a cover picture does not count)" if len(container.streams.video) else ""
+        kinds = ", ".join(f"{item.type} ({_codec(item)})" for item in container.streams) or "none"
+        raise media_error(
+            path,
+            f"It has no picture track{covers}; its streams: {kinds}.",
+            "Give a file with pictures, or leave the clip out.",
+        )
+    chosen = next((item for item in tracks if item.disposition.value & DEFAULT_TRACK), tracks[0])
+    if chosen.codec_context is None:
+        raise media_error(path, "There is no decoder for its picture track.", "Convert it, for example to H.264.")
+    check_size(path, chosen.codec_context.width, chosen.codec_context.height)
+    return chosen
+
+
+def check_size(path: Path, width: int, height: int) -> None:
+    """Check that pictures are of a size that a camera may have.
+
+    Raises:
+        MediaError: if not.
+    """
+    if width * height > MAX_PIXELS:
+        raise media_error(path, f"Its header states pictures of {width}×{height} pixels.")
+
+
+def decode_packet(codec: Any, packet: Any, reading: Reading) -> list[Any]:
+    """Return the frames that a packet completes, corrupt ones too; None takes out what the decoder still holds.
+
+    What cannot be decoded is counted in `reading` and leaves a hole in time.
+    """
+    reading.packets += packet is not None
     try:
-        for packet in container.demux(wanted):
-            if packet.size == 0 and packet.pts is None:
-                break  # the end; PyAV would stumble over streams that it met on the way
-            if packet.pts is not None:
-                end = (packet.pts + (packet.duration or 0)) * packet.time_base - origin
-                reading.farthest = end if reading.farthest is None else max(end, reading.farthest)
-            if packet.stream.index == stream.index:
-                reading.packets += 1
-                yield from _decode(stream.codec_context, packet, reading)
+        frames = list(codec.decode(packet))
+    except av.error.EOFError:
+        return []
     except av.FFmpegError as error:
-        # From the demuxer: nothing more can be read. Whoever compares the sound with its stated duration will see it.
-        reading.problem = reading.problem or str(error.strerror)
-    yield from _decode(stream.codec_context, None, reading)
+        reading.failed += packet is not None
+        reading.problem = str(error.strerror)
+        return []
+    reading.frames += len(frames)
+    return frames
+
+
+def decoded_frames(
+    packets: Packets, stream: Any, reading: Reading, aside: Callable[[Any], None] = lambda packet: None
+) -> Iterator[Any]:
+    """Yield the frames of one stream; `aside` gets the packets of all others."""
+    stream.codec_context.thread_count = 1
+    for packet in packets:
+        reading.farthest = packets.farthest
+        if packet.stream.index != stream.index:
+            aside(packet)
+            continue
+        yield from (frame for frame in decode_packet(stream.codec_context, packet, reading) if not frame.is_corrupt)
+    reading.problem = reading.problem or packets.problem
+    yield from (frame for frame in decode_packet(stream.codec_context, None, reading) if not frame.is_corrupt)
 
 
 def presentation_start(container: Any) -> Fraction:
@@ -206,26 +254,6 @@ def presentation_start(container: Any) -> Fraction:
 def states_only_total(container: Any) -> bool:
     """Tell whether the format states the duration of the whole, but not reliably that of each stream."""
     return container.format.name in {"matroska,webm", "flv", "asf"}
-
-
-def _decode(codec: Any, packet: Any, reading: Reading) -> list[Any]:
-    """Decode one packet; None takes out what the decoder still holds."""
-    try:
-        frames = codec.decode(packet)
-    except av.error.EOFError:
-        return []
-    except av.FFmpegError as error:
-        reading.failed += packet is not None
-        reading.problem = str(error.strerror)
-        return []
-    return [frame for frame in frames if not frame.is_corrupt]
-
-
-def _leave_out(streams: list[Any]) -> None:
-    """Tell the demuxer not to read the packets of some streams: of a film, the sound is a small part."""
-    discard: Any = getattr(av.stream, "Discard", None)  # newer PyAV
-    for stream in streams if discard else []:
-        stream.discard = discard.all
 
 
 def _check_regular(path: Path) -> None:

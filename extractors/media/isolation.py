@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ...store.errors import BadInput
+from ..base import Pictures
 from ..errors import MediaError
-from .audio import Audio, clip_bounds, decode_audio
+from .audio import Audio, clip_bounds
 from .child import DecodeChild, GoneBefore
+from .clip import ClipRequest, decode_clip
+from .stream import ClipStream, Room, SoundCame, Stopped
 
-TIMEOUT_S = 300.0  # decoding an hour of sound takes 5 s; slow network disks take their time
+TIMEOUT_S = 20.0  # without a sign of life: a block, or that another second of packets was read
 AHEAD_BYTES = 256 << 20  # an hour at 16 kHz
-POLL_S = 1.0
 ATTEMPTS = 3  # to find a process that lives long enough to take a request
 
 
@@ -39,16 +40,9 @@ class DecodeRequest:
     def __post_init__(self) -> None:
         clip_bounds(self.rate_hz, self.start_s, self.end_s)
 
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of `decode_audio`, as JSON can hold them."""
-        path = os.path.abspath(self.path)  # noqa: PTH100 - the child may stand in another folder
-        return {
-            "path": path,
-            "rate_hz": self.rate_hz,
-            "start_s": self.start_s,
-            "end_s": self.end_s,
-            "stream": self.stream,
-        }
+    def clip(self) -> ClipRequest:
+        """Return the same as a request for a clip."""
+        return ClipRequest(self.path, (self.rate_hz,), (), self.start_s, self.end_s, self.stream)
 
 
 class DecodePool:
@@ -58,11 +52,11 @@ class DecodePool:
     until this one ends.
 
     Args:
-        workers: number of processes; 0 decodes in this process, without protection.
-        timeout_s: a clip that takes longer fails, and its process is replaced.
+        workers: number of processes; 0 decodes in a thread of this process, without protection.
+        timeout_s: where a process gives no sign of life for so long, its clip fails, and it is replaced.
         ahead_items: how many clips may be decoded before they are asked for; default 2 + 2 per worker.
-        ahead_bytes: how many bytes of them may wait here. The clip that is wanted next is always let in, and each
-            worker holds one more.
+        ahead_bytes: how many bytes of sound and pictures may wait here. The clip that is wanted is always let in, piece
+            by piece, and each worker holds one piece more.
     """
 
     def __init__(
@@ -85,7 +79,7 @@ class DecodePool:
         self._ahead_bytes = ahead_bytes
         self._changed = threading.Condition()  # guards the rest
         self._idle: list[DecodeChild] = []
-        self._busy: dict[DecodeChild, _Room] = {}
+        self._busy: dict[DecodeChild, Room] = {}
         self._closed = False
 
     def __enter__(self) -> DecodePool:
@@ -99,40 +93,51 @@ class DecodePool:
         with self._changed:
             return [child.pid for child in [*self._idle, *self._busy]]
 
-    def decode(self, requests: Iterable[DecodeRequest]) -> Iterator[tuple[DecodeRequest, Audio | MediaError]]:
-        """Decode clips and yield each with its sound or the reason why there is none, in the order given.
+    def clips(self, requests: Iterable[ClipRequest]) -> Generator[ClipStream]:
+        """Decode clips, each once for all that is wanted of it, and yield them in the order given while they decode.
 
-        `requests` is read lazily, a few items ahead, in the caller's thread. Closing the iterator early ends the
-        processes that are decoding for it.
+        Each stream must be iterated to its end, or closed. `requests` is read lazily, a few items ahead, in the
+        caller's thread. Several threads may take turns at the iterator, under a lock of theirs. Closing it early ends
+        the processes that are decoding for it.
         """
-        if not self._workers:
-            for request in requests:
-                yield request, _decode_here(request)
-            return
-        room = _Room(self._ahead_bytes)
-        waiting: deque[tuple[DecodeRequest, Future[Audio | MediaError]]] = deque()
+        room = Room(self._ahead_bytes)
+        waiting: deque[ClipStream] = deque()
         source = enumerate(requests)
-        done = 0
-        executor = ThreadPoolExecutor(self._workers, thread_name_prefix="decode")
+        ahead = self._ahead_items if self._workers else 1
+        executor = ThreadPoolExecutor(max(1, self._workers), thread_name_prefix="decode")
         try:
             while True:
-                while len(waiting) < self._ahead_items and (item := next(source, None)) is not None:
-                    number, request = item
-                    waiting.append((request, executor.submit(self._ask, request, number, room)))
+                while len(waiting) < ahead and (item := next(source, None)) is not None:
+                    waiting.append(ClipStream(item[1], item[0], room))
+                    executor.submit(self._serve, waiting[-1], room)
                 if not waiting:
+                    executor.shutdown(wait=True)  # other threads may still work on their clips
                     return
-                room.want(done)
-                request, future = waiting.popleft()
-                result = future.result()
-                if isinstance(result, Audio):
-                    room.leave(result.samples.nbytes)
-                done += 1
-                yield request, result
-                del result, future  # else the sound would live until the next one is there
+                stream = waiting.popleft()
+                room.want(stream.number)
+                yield stream
+                del stream  # else the last of it would live until the next one is there
         finally:
             room.cancel()
             self._kill(room)
             executor.shutdown(wait=True, cancel_futures=True)
+
+    def decode(self, requests: Iterable[DecodeRequest]) -> Iterator[tuple[DecodeRequest, Audio | MediaError]]:
+        """Decode the sound of clips and yield each with it, or with the reason why there is none, in the order given.
+
+        See `clips` for what is read and kept ahead.
+        """
+        asked: deque[DecodeRequest] = deque()
+
+        def clips() -> Iterator[ClipRequest]:
+            for request in requests:
+                asked.append(request)
+                yield request.clip()
+
+        with closing(self.clips(clips())) as streams:
+            for stream in streams:
+                sounds = [event.sound for event in stream if isinstance(event, SoundCame)]
+                yield asked.popleft(), sounds.pop()
 
     def close(self) -> None:
         """End all processes, also those that are decoding, and wait for them."""
@@ -148,23 +153,39 @@ class DecodePool:
         with self._changed:
             self._changed.wait_for(lambda: not self._busy)
 
-    def _ask(self, request: DecodeRequest, number: int, room: _Room, attempts: int = ATTEMPTS) -> Audio | MediaError:
-        """Decode in a child; runs in a thread of the executor."""
-        child = self._take(room)
+    def _serve(self, stream: ClipStream, room: Room) -> None:
+        """Decode a clip into its stream; runs in a thread of the executor."""
         try:
-            return child.ask(request.arguments(), self._timeout_s, lambda size: room.enter(number, size))
-        except GoneBefore as gone:
-            if attempts == 1:
-                return gone.obituary
-        finally:
-            self._give_back(child)
-        return self._ask(request, number, room, attempts - 1)
+            if self._workers:
+                self._serve_by_child(stream, room)
+            else:
+                stream.finish(tally=decode_clip(stream.request, _Admitting(stream)))
+        except Stopped:
+            return
+        # Carried over to whoever works on the clip.
+        except BaseException as error:  # noqa: BLE001
+            stream.crash(error)
 
-    def _take(self, room: _Room) -> DecodeChild:
+    def _serve_by_child(self, stream: ClipStream, room: Room) -> None:
+        for attempt in range(1, ATTEMPTS + 1):
+            child = self._take(room)
+            try:
+                child.serve(stream, self._timeout_s)
+                return
+            except GoneBefore as gone:
+                if attempt == ATTEMPTS:
+                    stream.finish(gone.obituary)
+            except BaseException:
+                child.kill()  # in the middle of a clip it is of no more use
+                raise
+            finally:
+                self._give_back(child)
+
+    def _take(self, room: Room) -> DecodeChild:
         """Return a child that is alive: one that waits, else a new one."""
         with self._changed:
             if self._closed or room.cancelled:
-                raise RuntimeError("the decoding was stopped")
+                raise Stopped
             while self._idle:
                 child = self._idle.pop()
                 if child.alive:
@@ -184,50 +205,28 @@ class DecodePool:
             del self._busy[child]
             self._changed.notify_all()
 
-    def _kill(self, room: _Room) -> None:
+    def _kill(self, room: Room) -> None:
         """End the processes that decode for one caller."""
         with self._changed:
             for child in [child for child, owner in self._busy.items() if owner is room]:
                 child.kill()
 
 
-class _Room:
-    """Bounds the bytes of results that wait for their turn."""
+class _Admitting:
+    """Waits for room before it passes on what is decoded in this process; follows `clip.Receiver`."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._used = 0
-        self._wanted = -1
-        self._changed = threading.Condition()
-        self.cancelled = False
+    def __init__(self, stream: ClipStream) -> None:
+        self._stream = stream
+        self.pictures_end = stream.pictures_end
+        self.alive = stream.alive
 
-    def enter(self, number: int, size: int) -> None:
-        """Wait until result `number` may come in: there is room, or nothing can go on without it."""
-        with self._changed:
-            self._changed.wait_for(lambda: self.cancelled or number == self._wanted or self._used + size <= self._limit)
-            self._used += size
+    def pictures(self, demand: int, pictures: Pictures) -> None:
+        """Pass on a block."""
+        self._stream.admit(pictures.frames.nbytes)
+        self._stream.pictures(demand, pictures)
 
-    def leave(self, size: int) -> None:
-        """Give the room of a result free."""
-        with self._changed:
-            self._used -= size
-            self._changed.notify_all()
-
-    def want(self, number: int) -> None:
-        """Say which result is needed next."""
-        with self._changed:
-            self._wanted = number
-            self._changed.notify_all()
-
-    def cancel(self) -> None:
-        """Let everybody go on at once; the results are not wanted any more."""
-        with self._changed:
-            self.cancelled = True
-            self._changed.notify_all()
-
-
-def _decode_here(request: DecodeRequest) -> Audio | MediaError:
-    try:
-        return decode_audio(request.path, request.rate_hz, request.start_s, request.end_s, request.stream)
-    except MediaError as error:
-        return error
+    def sound(self, number: int, sound: Audio | MediaError) -> None:
+        """Pass on the sound."""
+        if isinstance(sound, Audio):
+            self._stream.admit(sound.samples.nbytes)
+        self._stream.sound(number, sound)

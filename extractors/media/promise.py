@@ -74,6 +74,21 @@ def promise_of(container: Any, stream: Any, path: Path) -> Promise:
     return Promise()
 
 
+def picture_promise_of(container: Any, track: Any, path: Path) -> Promise:
+    """Return what the container states about the end of a picture track."""
+    name = container.format.name
+    if states_only_total(container):
+        total = None if container.duration is None else Fraction(container.duration, av.time_base)
+        return Promise(total=total, slack=_rough(total))
+    if track.duration is None or (name not in EXACT and name != "avi"):
+        return Promise()
+    end = _start(container, track) + track.duration * track.time_base
+    if name == "avi":
+        end *= _avi_excess(path)
+        return Promise(sound_end=end, slack=_rough(end))
+    return Promise(sound_end=end)
+
+
 def _start(container: Any, stream: Any) -> Fraction:
     return (
         Fraction(0)

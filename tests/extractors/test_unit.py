@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 from cuebank.extractors.base import Needs, Rows
 from cuebank.extractors.errors import MediaError
 from cuebank.extractors.media import Audio
+from cuebank.extractors.media.clip import ClipRequest
+from cuebank.extractors.media.stream import SoundCame
 from cuebank.extractors.registry import card
 from cuebank.extractors.unit import process
 from cuebank.store import FeatureSpec, Recipe
@@ -37,7 +40,8 @@ class Stub:
 
 
 def outcomes(stub: Stub, sound: Any = SOUND, wanted: set[str] | None = None) -> dict[str, Any]:
-    return process([stub], {16000: sound}, {"stub.0", "stub.1"} if wanted is None else wanted)
+    request = ClipRequest(Path("x.wav"), (16000,))
+    return process([stub], request, [SoundCame(0, sound)], {"stub.0", "stub.1"} if wanted is None else wanted).outcomes
 
 
 def test_only_wanted_feature_sets_come_out_and_an_unwanted_backbone_does_not_run() -> None:

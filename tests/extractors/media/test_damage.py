@@ -54,7 +54,7 @@ def check(sources, variants, folder, seed, rounds_s):
                 outcomes["sound"] += 1
             else:
                 assert isinstance(result, MediaError)
-                assert "did not finish" not in result.found, request
+                assert "did not get on" not in result.found, request
                 assert "ended" not in result.found or "process" not in result.found, f"{request}: {result}"
                 outcomes["reason"] += 1
     return outcomes

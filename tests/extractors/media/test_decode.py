@@ -12,6 +12,7 @@ import pytest
 from cuebank.extractors.errors import MediaError
 from cuebank.extractors.media import decode_audio, probe
 from cuebank.extractors.media.decode import Reading, decoded_frames
+from cuebank.extractors.media.packets import Packets
 
 
 @pytest.fixture
@@ -129,7 +130,7 @@ def test_frames_that_the_decoder_calls_corrupt_are_left_out():
     packet = SimpleNamespace(size=9, pts=0, duration=2, time_base=Fraction(1, 2), stream=stream)
     container = SimpleNamespace(demux=lambda streams: [packet], streams=[stream], format=SimpleNamespace(name="wav"))
     reading = Reading()
-    assert list(decoded_frames(container, stream, reading)) == [good]
+    assert list(decoded_frames(Packets(container, [stream]), stream, reading)) == [good]
     assert (reading.packets, reading.failed, reading.farthest) == (1, 0, 1)
 
 

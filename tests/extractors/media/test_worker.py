@@ -11,9 +11,15 @@ import numpy as np
 import pytest
 
 from cuebank.extractors.media.child import DecodeChild
+from cuebank.extractors.media.clip import ClipRequest, Tally
+from cuebank.extractors.media.stream import ClipStream, Room
 from cuebank.extractors.media.worker import read_message, write_message
 
 COMMAND = [sys.executable, "-P", "-m", "cuebank.extractors.media.worker"]
+
+
+def stream_of(path):
+    return ClipStream(ClipRequest(path, (16000,)), 0, Room(1 << 30))
 
 
 def test_messages_come_back_as_they_were():
@@ -47,12 +53,16 @@ def test_it_loads_neither_torch_nor_the_store_engine():
     assert out.stdout.strip() == "[]"
 
 
-def test_a_defect_in_the_decoder_is_told_with_its_last_line(tmp_path):
+def test_a_defect_in_the_decoder_is_told_with_its_last_line(tmp_path, monkeypatch):
     child = DecodeChild()
     try:
-        error = child.ask({"path": str(tmp_path / "a.wav"), "no_such_argument": 1}, 60, lambda size: None)
+        stream = stream_of(tmp_path / "a.wav")
+        asked = {**stream.request.to_json(), "no_such_argument": 1}
+        monkeypatch.setattr(ClipRequest, "to_json", lambda request: asked)
+        child.serve(stream, 60)
     finally:
         child.close()
+    [(_, error)] = stream
     assert "ended with code 1" in error.found
     assert "no_such_argument" in error.found
     assert not child.alive
@@ -62,8 +72,13 @@ def test_a_flood_on_stderr_does_not_block_it(tmp_path, sound, encode):
     path = encode(tmp_path / "a.wav", sound(16000, 1), 16000, "pcm_s16le")
     child = DecodeChild()
     try:
-        request = {"path": str(path), "rate_hz": 16000, "start_s": None, "end_s": None, "stream": None}
-        assert len(child.ask(request, 60, lambda size: None).samples) == 16000
+        stream = stream_of(path)
+        child.serve(stream, 60)
+        [(_, audio)] = stream
+        assert len(audio.samples) == 16000
+        assert stream.tally == Tally(
+            opened=1, sound_packets=stream.tally.sound_packets, sound_frames=stream.tally.sound_frames
+        )
         # What the process writes to fd 2 lands in a file, and so does what would get between the answers on fd 1.
         targets = [str(Path(f"/proc/{child.pid}/fd/{number}").readlink()) for number in (1, 2)]
         assert all("pipe" not in target for target in targets)
