@@ -111,7 +111,8 @@ def encode_key(clip_id: str, entity_id: str | None) -> tuple[bytes, bytes]:
     Raises:
         BadInput: if an id is empty or cannot be UTF-8.
     """
-    return encode_id(clip_id, "clip_id"), b"" if entity_id is None else encode_id(entity_id, "entity_id")
+    clip = encode_id(clip_id, "clip_id")
+    return (clip, b"") if entity_id is None else (clip, encode_id(entity_id, "entity_id"))
 
 
 def decode_key(clip: bytes, entity: bytes) -> Key:

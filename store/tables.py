@@ -206,7 +206,11 @@ class MergedTable:
     def is_key(self, entry: int, clip: bytes, entity: bytes) -> bool:
         """Return whether this is the key of an entry."""
         clips, entities = self._ids or self._texts()
-        return clips.is_at(entry, clip) and entities.is_at(entry, entity)
+        at, data = clips.ends, clips.bytes  # not by calls: look-ups are made by the million
+        if data[at[entry] : at[entry + 1]] != clip:
+            return False
+        at, data = entities.ends, entities.bytes
+        return data[at[entry] : at[entry + 1]] == entity
 
     def place(self, entry: int, key: Key) -> Place:
         """Return where the rows of an entry's series are in its segment."""
