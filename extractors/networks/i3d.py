@@ -174,7 +174,7 @@ def as_input(windows: Sequence[np.ndarray]) -> torch.Tensor:
     # In torch's own memory: results can depend on how the input is aligned.
     batch = torch.empty(len(windows), 3, frames, height, width)
     for place, window in zip(batch, windows, strict=True):
-        place.copy_(torch.from_numpy(levels[window]).permute(3, 0, 1, 2))  # (3, T, H, W)
+        np.take(levels, window.transpose(3, 0, 1, 2), out=place.numpy(), mode="clip")  # (3, T, H, W)
     return batch
 
 
