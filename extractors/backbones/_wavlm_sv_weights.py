@@ -66,7 +66,9 @@ def read(located: LocatedWeights, expected: XVectorShape, backbone: str) -> XVec
 def _shape(config: Mapping[str, Any], expected: XVectorShape) -> XVectorShape:
     names = {"tdnn_dims": "tdnn_dim", "tdnn_kernels": "tdnn_kernel", "tdnn_dilations": "tdnn_dilation"}
     try:
-        head = {ours: tuple(int(n) for n in config[theirs]) for ours, theirs in names.items() if theirs in config}
+        head: dict[str, Any] = {
+            ours: tuple(int(n) for n in config[theirs]) for ours, theirs in names.items() if theirs in config
+        }
         dim = int(config.get("xvector_output_dim", XVectorShape().dim))
     except (TypeError, ValueError) as error:
         raise UnreadableShape(f"its head cannot be read: {error}") from error

@@ -289,7 +289,13 @@ def test_the_published_cards_build_with_the_published_sizes() -> None:
     from cuebank.extractors.backbones.speech import SHAPES
 
     # The hub's copy of large has biases in its convolutions.
-    for name, biases, count in (("hubert-base", False, 94_371_712), ("hubert-large", True, 315_438_720)):
+    for name, biases, count in (
+        ("hubert-base", False, 94_371_712),
+        ("hubert-large", True, 315_438_720),
+        ("wav2vec2-base", False, 94_371_712),  # the same network
+        # Per block: 12 gates and 8 * 64 + 8 for them; the first one's biases of 320 distances and 12 heads.
+        ("wavlm-base-plus", False, 94_371_712 + 12 * (12 + 520) + 320 * 12),
+    ):
         network = speech.build(replace(SHAPES[name], conv_bias=biases))
         # Weight norm's scales (one per tap) are folded into the weight; the mask embedding (D) is left out.
         parameters = sum(tensor.numel() for tensor in network.state_dict().values())
