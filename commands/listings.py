@@ -10,17 +10,17 @@ from .terminal import JSON, listing
 @click.command()
 @JSON
 def backbones(as_json: bool) -> None:
-    """List the backbones: weights, licence, rate, dims.
+    """List the backbones: what they look at, dims, rate, licence, and whether their weights are on this machine.
 
     \b
     Example:
       cuebank backbones
     """
-    from ..extractors.registry import cards
+    from ..extractors.registry import cards, weights_at_hand
 
     listing(
-        [card.to_json() for card in cards()],
-        ("name", "input", "dim", "layers", "rate_hz", "weights", "licence"),
+        [{**card.to_json(), "at_hand": weights_at_hand(card)} for card in cards()],
+        ("name", "input", "dim", "layers", "rate_hz", "row_rate_hz", "weights", "licence", "at_hand"),
         as_json,
     )
 

@@ -8,24 +8,61 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .base import Card, Extractor, ExtractorSettings, Rows
+    from .base import Card, Extractor, ExtractorSettings, Needs, Pictures, PictureWork, Rows
+    from .contract import check_backbone
+    from .errors import MediaError, WeightsError
+    from .media.audio import Audio
+    from .media.demand import AtRate, EveryFrame, PictureDemand, PictureShape, Slots
     from .registry import card, cards, load
     from .report import ExtractReport
     from .runner import extract
 
-__all__ = ["Card", "ExtractReport", "Extractor", "ExtractorSettings", "Rows", "card", "cards", "extract", "load"]
-
 _HOMES = {
+    "AtRate": "media.demand",
+    "Audio": "media.audio",
     "Card": "base",
+    "EveryFrame": "media.demand",
     "ExtractReport": "report",
     "Extractor": "base",
     "ExtractorSettings": "base",
+    "MediaError": "errors",
+    "Needs": "base",
+    "PictureDemand": "media.demand",
+    "PictureShape": "media.demand",
+    "PictureWork": "base",
+    "Pictures": "base",
     "Rows": "base",
+    "Slots": "media.demand",
+    "WeightsError": "errors",
     "card": "registry",
     "cards": "registry",
+    "check_backbone": "contract",
     "extract": "runner",
     "load": "registry",
 }
+__all__ = [
+    "AtRate",
+    "Audio",
+    "Card",
+    "EveryFrame",
+    "ExtractReport",
+    "Extractor",
+    "ExtractorSettings",
+    "MediaError",
+    "Needs",
+    "PictureDemand",
+    "PictureShape",
+    "PictureWork",
+    "Pictures",
+    "Rows",
+    "Slots",
+    "WeightsError",
+    "card",
+    "cards",
+    "check_backbone",
+    "extract",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -12,6 +12,7 @@ from ..store.errors import BadInput
 from .media.demand import PictureDemand, check_slots, picture_rate
 
 if TYPE_CHECKING:
+    from ..store.clips_table import Clip
     from ..store.recipe import FeatureSpec
     from .media.audio import Audio
 
@@ -239,7 +240,7 @@ class Extractor(Protocol):
     """A loaded backbone. Pure: decoded media in, arrays out; one clip at a time, whatever else there is.
 
     card: what was loaded. specs: the feature sets it makes, one per layer. needs: what it wants of a clip.
-    One that needs sound has `extract`, one that needs pictures has `begin`.
+    One that needs sound has `extract`, one that needs pictures has `begin`, one that needs neither has `read`.
     """
 
     card: Card
@@ -256,6 +257,14 @@ class Extractor(Protocol):
 
     def begin(self) -> PictureWork:
         """Begin a clip of pictures."""
+        ...
+
+    def read(self, clip: Clip) -> list[Rows]:
+        """Return one `Rows` per feature set for a row of the clips table, from a file beside the medium.
+
+        Raises:
+            MediaError: if this clip cannot have features (e.g. the file is absent).
+        """
         ...
 
 

@@ -18,6 +18,7 @@ from .media.decode import MediaInfo, probe
 from .media.demand import AtRate, EveryFrame, PictureDemand, Slots
 from .plan import Plan, Unit
 from .report import Estimate, Failed
+from .unit import reads_tables
 
 PROBE_S = 5.0  # of noise; long enough that fixed costs do not dominate
 PROBE_PICTURES = 64
@@ -60,11 +61,11 @@ def survey(plan: Plan, extractors: Sequence[Extractor], keep_last_s: float | Non
     limit_s = math.inf if keep_last_s is None else keep_last_s
     unreadable: list[Failed] = []
     total_s, rows, size, seconds, keys = 0.0, 0, 0, 0.0, 0
-    paces = {one.card.name: _pace(one, min(PROBE_S, limit_s)) for one in extractors}
+    paces = {one.card.name: _pace(one, min(PROBE_S, limit_s)) for one in extractors if not reads_tables(one)}
     headers: dict[Path, MediaInfo | str] = {}
     for unit in plan.units:
         wanted = unit.feature_sets()
-        busy = [one for one in extractors if any(spec.name in wanted for spec in one.specs)]
+        busy = [one for one in extractors if any(spec.name in wanted for spec in one.specs) and not reads_tables(one)]
         if unit.path not in headers:
             headers[unit.path] = _header(unit.path)
         tracks = _tracks(unit.path, headers[unit.path], busy)
@@ -82,6 +83,7 @@ def survey(plan: Plan, extractors: Sequence[Extractor], keep_last_s: float | Non
                 count *= sum(spec.name in names for names in unit.wanted.values())
                 rows += count
                 size += count * (spec.dim * np.dtype(spec.dtype).itemsize + ROW_OVERHEAD)
+    # Tables are not looked into: what they hold is quickly read, and little.
     measured = "noise through each model, scaled to the length of the media; decoding not counted"
     return Survey(Estimate(keys, total_s / 3600, rows, size, seconds, measured), unreadable)
 

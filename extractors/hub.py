@@ -55,6 +55,18 @@ def fetch(name: str, revision: str | None, backbone: str) -> tuple[Path, str]:
     return Path(paths[0]).parent, str(info.sha)
 
 
+def at_hand(name: str, revision: str | None) -> bool | None:
+    """Tell whether published weights lie in the local cache; None where the hub's client is not installed.
+
+    Nothing is looked up on the network.
+    """
+    try:
+        import huggingface_hub
+    except ModuleNotFoundError:
+        return None
+    return _cached(huggingface_hub, name, revision) is not None
+
+
 def _cached(hub: Any, name: str, revision: str | None) -> Path | None:
     """The complete folder of a model in the local cache, or None."""
     for weights in FILES[2:]:

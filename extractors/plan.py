@@ -21,12 +21,14 @@ class Unit:
         path: the media file.
         start_s, end_s: the stretch in it; None: from its start, to its end.
         wanted: names of the missing feature sets of each key; several keys where entities share the stretch.
+        clips: the rows of the table for these keys.
     """
 
     path: Path
     start_s: float | None
     end_s: float | None
     wanted: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    clips: dict[Key, Clip] = field(default_factory=dict)
 
     def feature_sets(self) -> set[str]:
         """Return the names of all feature sets that any key lacks."""
@@ -116,5 +118,7 @@ def make_plan(table: ClipsTable, specs: Sequence[FeatureSpec], store: FeatureSto
             skipped += 1
             continue
         place = (clip.path, clip.start, clip.end)
-        units.setdefault(place, Unit(*place)).wanted[clip.key] = wanted
+        unit = units.setdefault(place, Unit(*place))
+        unit.wanted[clip.key] = wanted
+        unit.clips[clip.key] = clip
     return Plan(list(units.values()), skipped)

@@ -24,7 +24,7 @@ from .plan import Plan, Unit, make_plan, refuse_changed_clips, refuse_conflicts
 from .registry import card, load
 from .report import Estimate, ExtractReport, Failed, Progress
 from .series_writer import SeriesWriter
-from .unit import process, request_of
+from .unit import process, read, request_of
 
 T = TypeVar("T")
 
@@ -46,6 +46,7 @@ def extract(
     slots: int | None = None,
     slot_rule: str = "even",
     stride_s: float | None = None,
+    window: int | None = None,
     device: str | Sequence[str] = "cpu",
     threads: int | None = None,
     overwrite: bool = False,
@@ -64,7 +65,7 @@ def extract(
         clips: the table, or the path of its CSV.
         store: path of the store; made if there is none.
         weights, layers, pooling: for all backbones, or by name of backbone; see `ExtractorSettings`.
-        seed, precision, dtype, keep_last_s, rate_hz, slots, slot_rule, stride_s: see `ExtractorSettings`.
+        seed, precision, dtype, keep_last_s, rate_hz, slots, slot_rule, stride_s, window: see `ExtractorSettings`.
         device: where to compute; several: each gets the backbones, and the next clip when it is free.
         codec: how new feature sets lie on the disk: `none` (memory-mapped), or compressed by `zstd` or `blosc`.
         threads: CPU threads of torch during this call; None: torch's own choice.
@@ -99,6 +100,7 @@ def extract(
             slots=slots,
             slot_rule=slot_rule,
             stride_s=stride_s,
+            window=window,
         )
         for name in names
     ]
@@ -292,9 +294,10 @@ class _Run:
         with self.lock:
             self.model_s += model_s
             for key, wanted in unit.wanted.items():
+                own = outcomes | read(extractors, unit.clips[key], set(wanted))
                 reasons = []
                 for name in wanted:
-                    outcome = outcomes[name]
+                    outcome = own[name]
                     writer.put(name, key, outcome)
                     if isinstance(outcome, str) and outcome not in reasons:
                         reasons.append(outcome)

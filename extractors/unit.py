@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..store.clips_table import Clip
 from ..store.recipe import FeatureSpec
 from .base import Extractor, PictureWork, Rows
 from .errors import MediaError
@@ -32,7 +33,7 @@ class Processed(NamedTuple):
 def request_of(unit: Unit, extractors: Sequence[Extractor]) -> ClipRequest:
     """Return what must be decoded of a stretch of media for the backbones that have something to do there."""
     wanted = unit.feature_sets()
-    needs = [one.needs for one in extractors if any(spec.name in wanted for spec in one.specs)]
+    needs = [one.needs for one in _busy(extractors, wanted)]
     sounds = sorted({one.sound_hz for one in needs if one.sound_hz is not None})
     pictures = dict.fromkeys(one.pictures for one in needs if one.pictures is not None)
     return ClipRequest(unit.path, tuple(sounds), tuple(pictures), unit.start_s, unit.end_s)
@@ -52,18 +53,45 @@ def process(
     Returns:
         The rows of each wanted feature set, or the reason why it has none.
     """
-    works = [_Work(one, request) for one in extractors if any(spec.name in wanted for spec in one.specs)]
+    works = [_Work(one, request) for one in _busy(extractors, wanted) if not reads_tables(one)]
     for event in events:
         for work in works:
             work.take(event)
         del event  # else a block would live until the next one is there
     outcomes: dict[str, Outcome] = {}
     for work in works:
-        for i, spec in enumerate(work.extractor.specs):
-            if spec.name in wanted:
-                made = work.made
-                outcomes[spec.name] = made if isinstance(made, str) else _storable(spec, made[i])
+        outcomes |= _outcomes(work.extractor, work.made, wanted)
     return Processed(outcomes, sum(work.model_s for work in works))
+
+
+def read(extractors: Sequence[Extractor], clip: Clip, wanted: set[str]) -> dict[str, Outcome]:
+    """Return what `process` does, of the backbones that look at neither sound nor pictures of a clip."""
+    outcomes: dict[str, Outcome] = {}
+    for one in _busy(extractors, wanted):
+        if reads_tables(one):
+            try:
+                made: list[Rows] | str = one.read(clip)
+            except MediaError as error:
+                made = str(error)
+            outcomes |= _outcomes(one, made, wanted)
+    return outcomes
+
+
+def reads_tables(extractor: Extractor) -> bool:
+    """Tell whether a backbone needs nothing decoded."""
+    return extractor.needs.sound_hz is None and extractor.needs.pictures is None
+
+
+def _busy(extractors: Sequence[Extractor], wanted: set[str]) -> list[Extractor]:
+    return [one for one in extractors if any(spec.name in wanted for spec in one.specs)]
+
+
+def _outcomes(extractor: Extractor, made: list[Rows] | str, wanted: set[str]) -> dict[str, Outcome]:
+    return {
+        spec.name: made if isinstance(made, str) else _storable(spec, made[i])
+        for i, spec in enumerate(extractor.specs)
+        if spec.name in wanted
+    }
 
 
 class _Work:

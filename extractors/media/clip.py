@@ -215,7 +215,8 @@ class _Pass:
         if seek and not packets.seek(start, tracks[0]):
             raise _OpenAgain(False, outline, counted)
         if self._video is not None and not counted and self._slots():
-            outline, first = outline_of(self._container, self._video, packets, start, end)
+            first = packets.beginning()
+            outline = outline_of(self._container, self._video, packets, start, end)
             # Only there do padding and time stamps come out the same after going back.
             exact = self._audio is None or self._container.format.name in EXACT_SEEK
             back = exact and (packets.seek(start, tracks[0]) if seek else packets.rewind(first))

@@ -212,7 +212,7 @@ class Film:
 
     def _holes_at(self, moments: list[Fraction], stop: Fraction) -> None:
         """Pass on a frame without a picture for each of some moments."""
-        for moment, after in zip(moments, [*moments[1:], stop], strict=True):
+        for moment, after in zip(moments, [*moments, stop][1:], strict=True):
             self._pass_on(Stretch(moment - self._start, after - self._start, self._count(moment), False), None)
 
     def _moments(self, stamps: Iterable[int]) -> list[Fraction]:
@@ -354,15 +354,8 @@ def _to_rgb(frame: Any) -> np.ndarray:
     return np.rot90(picture, turns) if turns else picture
 
 
-def outline_of(
-    container: Any, track: Any, packets: Packets, start: Fraction, end: Fraction | None
-) -> tuple[Outline | None, list[Any]]:
-    """Count the frames of a clip by reading packets only, up to a second behind its end.
-
-    Returns:
-        The outline (None where the clip has no frame), and the first packet of each track that was read.
-    """
-    first = packets.peek()
+def outline_of(container: Any, track: Any, packets: Packets, start: Fraction, end: Fraction | None) -> Outline | None:
+    """Count the frames of a clip by reading packets only, up to a second behind its end; None if there is no frame."""
     counted = container.format.name in WITHOUT_STAMPS
     frames, low, high = 0, None, None
     usual = 1 / Fraction(track.average_rate) if track.average_rate else Fraction(1, 25)
@@ -383,9 +376,9 @@ def outline_of(
         if end is not None and decoding * packet.time_base - origin > end + 1:
             break
     if low is None or high is None:
-        return None, first
+        return None
     begin = max(low, start)
-    return Outline(frames, begin - start, (high if end is None else min(high, end)) - start), first
+    return Outline(frames, begin - start, (high if end is None else min(high, end)) - start)
 
 
 def _never_shown(track: Any, packet: Any) -> bool:

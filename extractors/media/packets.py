@@ -19,6 +19,7 @@ PICTURE_SEEK = EXACT_SEEK | {"matroska,webm"}  # exact enough for pictures: time
 PREROLL_S = 1  # decoded and thrown away after seeking: MP3's bit reservoir and Opus' 80 ms are far shorter
 PEEK = 1000  # packets looked at after seeking, until each track has shown one
 ALIVE_S = 1.0
+Identity = tuple[Fraction | None, int | None, int]  # of a packet: its decoding time, place in the file, and size
 
 
 class Packets:
@@ -76,20 +77,23 @@ class Packets:
         moments = [self.time(packet) for packet in first]
         return len(first) == len(self._tracks) and all(moment is not None and moment <= start for moment in moments)
 
-    def rewind(self, first: Sequence[Any]) -> bool:
-        """Go back to the beginning; False if it is not the same beginning as before.
-
-        Args:
-            first: what `identify` said of the first packet of each track.
-        """
-        lead = self._tracks[0]
-        if not self._jump(min((stamp for stamp, _, _ in first if stamp is not None), default=0), lead):
+    def rewind(self, first: Sequence[Identity]) -> bool:
+        """Go back to the beginning; False if it is not the one that `beginning` told."""
+        if len(first) != len(self._tracks):
             return False
-        return [identify(packet) for packet in self._first_of_each()] == list(first)
+        # By the track that begins first: the others go to where that one is.
+        begins = [Fraction(0) if moment is None else moment for moment, _, _ in first]
+        lead = self._tracks[begins.index(min(begins))]
+        if not self._jump(int((min(begins) - PREROLL_S) / lead.time_base), lead):
+            return False
+        return self.beginning() == list(first)
 
-    def peek(self) -> list[Any]:
-        """Return the first packets of the tracks that are to come, without taking them."""
-        return self._first_of_each()
+    def beginning(self) -> list[Identity]:
+        """Return what tells the next packet of each track from others, without taking it."""
+        return [
+            (None if packet.dts is None else packet.dts * packet.time_base, packet.pos, packet.size)
+            for packet in self._first_of_each()
+        ]
 
     def _jump(self, stamp: int, lead: Any) -> bool:
         try:
@@ -124,11 +128,6 @@ class Packets:
                 yield packet
         except av.FFmpegError as error:
             self.problem = str(error.strerror)
-
-
-def identify(packet: Any) -> tuple[Any, Any, int]:
-    """Return what tells a packet from others of its track: its decoding time, place in the file, and size."""
-    return packet.dts, packet.pos, packet.size
 
 
 def _leave_out(streams: list[Any]) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -34,8 +36,9 @@ def test_cards_state_what_they_need_and_turn_into_json() -> None:
     for card in registry.cards():
         assert json.loads(json.dumps(card.to_json()))["name"] == card.name
         # Published weights are pinned to a commit, and say under which licence they are; tiny cards have none.
-        assert (card.weights is None) == card.tiny
-        assert card.tiny or (len(card.revision or "") == 40 and card.licence and card.tag)
+        assert card.weights is None or not card.tiny
+        assert card.weights is None or (len(card.revision or "") == 40 and card.licence and card.tag)
+        assert card.tiny or card.licence
 
 
 @pytest.mark.parametrize(("name", "near"), [("hubert-bsae", "hubert-base"), ("huber", "hubert"), ("Hubert-large", "")])
@@ -52,8 +55,10 @@ def test_an_unknown_name_answers_with_the_nearest(name: str, near: str) -> None:
 def test_a_name_that_looks_like_a_path_is_refused_with_both_spellings(name: str) -> None:
     with pytest.raises(BadInput) as caught:
         registry.card(name)
-    assert "--backbone hubert-base for the published weights" in caught.value.todo
-    assert f"--backbone hubert-base --weights {name}" in caught.value.todo
+    like = re.search(r"--backbone (\S+) for the published weights", caught.value.todo)[1]
+    assert registry.card(like).weights
+    assert "hubert" not in name or like == "hubert-base"
+    assert f"--backbone {like} --weights {name}" in caught.value.todo
 
 
 def test_listing_the_cards_does_not_import_torch() -> None:
@@ -121,3 +126,65 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(device: str) 
 def test_a_layer_that_the_card_does_not_have_is_refused_before_anything_is_loaded(layer: str) -> None:
     with pytest.raises(BadInput, match="layers 1 to 2"):
         registry.load("hubert-tiny", ExtractorSettings(weights="no/such", layers=("last", layer)))
+
+
+OWN = """
+from cuebank.extractors import Card
+CARDS = (Card("mine", "mine", "audio", 16000, 1, 0, "50", default=True),
+         Card("mine-2", "mine", "audio", 8000, 1, 0, ""))
+def load(card, settings):
+    return card, settings
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.py"
+    path.write_text(OWN)
+    yield path
+    registry._files.clear()
+    registry._families.cache_clear()
+
+
+def test_a_python_file_is_a_family(own: Path) -> None:
+    assert registry.card(str(own)).name == "mine"
+    assert registry.card(f"{own}:mine-2").rate_hz == 8000
+    assert registry.card("mine").name == "mine"  # once it is known
+    assert registry.load(str(own), ExtractorSettings(seed=3))[1].seed == 3
+    assert "mine-2" in [card.name for card in registry.cards()]
+
+
+def test_a_python_file_without_a_backbone_says_what_is_missing(own: Path, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="mine-2"):
+        registry.card(f"{own}:mine-3")
+    with pytest.raises(NotFound, match="no such file"):
+        registry.card(str(tmp_path / "absent.py"))
+    (tmp_path / "empty.py").write_text("CARDS = ()")
+    with pytest.raises(BadInput, match="no function load"):
+        registry.card(str(tmp_path / "empty.py"))
+
+
+def test_an_installed_package_adds_a_family(own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = tmp_path / "mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[cuebank.backbones]\nmine = mine\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    registry._families.cache_clear()
+    assert registry.card("mine").name == "mine"
+    (info / "entry_points.txt").write_text("[cuebank.backbones]\nmine = no_such_module\n")
+    registry._families.cache_clear()
+    with pytest.raises(BadInput, match="cannot be imported"):
+        registry.cards()
+
+
+@pytest.mark.parametrize(("name", "said"), [("hubert-tiny", "random only"), ("mfcc", "none needed")])
+def test_whether_weights_are_at_hand_is_told_without_looking_them_up(name: str, said: str) -> None:
+    assert registry.weights_at_hand(registry.card(name)) == said
+
+
+def test_weights_in_the_cache_of_the_hub_are_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    card = registry.card("hubert-base")
+    for found, said in ((True, "yes"), (False, "no"), (None, "unknown")):
+        monkeypatch.setattr(registry, "at_hand", lambda name, revision, found=found: found)
+        assert registry.weights_at_hand(card) == said
