@@ -55,7 +55,7 @@ def align(
         entity_id: entity, None for the whole clip.
         grid: exact bins per second (a whole number, a Fraction, or text like `30000/1001`): bin k is
             [k / rate, (k + 1) / rate), at its centre. Or the name of a feature set: the moments of its rows, each
-            with a bin that reaches half-way to its neighbours, at most half a step.
+            with a bin that reaches half-way to its neighbours, at most half a step; it may be one of texts.
         how: `nearest`: the nearest valid row, if it is within half of the grid's step or half of the set's own,
             whichever is larger; the earlier of two as near as each other. `mean`: the mean of all valid rows in the
             bin; a bin without any takes the nearest valid row within half of the set's own step. `linear`: between
@@ -70,11 +70,18 @@ def align(
 
     Raises:
         NotFound: if a feature set or its series is not there.
-        BadInput: for an inexact rate, another `how`, a reversed range, or values that float32 cannot hold.
+        BadInput: for an inexact rate, another `how`, a reversed range, texts, or values that float32 cannot hold.
         Corrupt: if stored rows do not agree with their checksum.
     """
     _check(feature_sets, how, max_gap_s)
     start, stop = window(start_s, stop_s)
+    for name in feature_sets:
+        if store.spec(name).is_text:
+            raise BadInput(
+                f"Feature set `{name}` was to be put on a time grid.",
+                "Its rows are texts, not numbers.",
+                "Take them with `read`; as `grid`, their times can be the moments for others.",
+            )
     series = {name: _read(store, name, clip_id, entity_id) for name in feature_sets}
     clocks = {name: _clock(store, name, rows) for name, rows in series.items()}
     moments = _moments(store, grid, clocks, (clip_id, entity_id), (start, stop))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SMALL_BYTES = 2**26  # a segment below this is merged with its neighbours
 TARGET_BYTES = 2**30  # and so large are merged ones at most, unless one alone is larger
+TEXT_TARGET_BYTES = 2**27  # of text sets: texts are in memory until they are written
 MAX_RUN = 2**16  # segments that become one at once: it names all of them
 DEAD_SHARE = 0.1  # so much of a larger one may be dead before it is written anew
 
@@ -142,12 +143,12 @@ def _merge(
 def _runs(committed: CommittedSet, keep: dict[str, np.ndarray]) -> Iterator[list[str]]:
     """Yield runs of neighbours that are worth being written anew as one."""
     run: list[str] = []
-    size = 0
+    size, target = 0, TEXT_TARGET_BYTES if committed.spec.is_text else TARGET_BYTES
     for name in committed.visible:
         segment = None if name in committed.broken else committed.segment(name)
         own = 0 if segment is None else _bytes(committed, segment.file.rows) + _text_bytes(segment)
         worth = segment is not None and (own < SMALL_BYTES or _dead(segment, keep.get(name)) >= DEAD_SHARE)
-        if run and (not worth or size + own > TARGET_BYTES or len(run) >= MAX_RUN):
+        if run and (not worth or size + own > target or len(run) >= MAX_RUN):
             yield from _worthy(committed, run, keep)
             run, size = [], 0
         if worth:
@@ -167,7 +168,8 @@ def _bytes(committed: CommittedSet, rows: int) -> int:
 
 
 def _text_bytes(segment: Segment) -> int:
-    return sum(len(segment.file.array(name)) for name in ("clip_id", "entity_id", "reason"))
+    ids = sum(len(segment.file.array(name)) for name in ("clip_id", "entity_id", "reason"))
+    return ids + int(segment.file.array("text_offsets")[-1]) if segment.is_text else ids
 
 
 def _dead(segment: Segment, keep: np.ndarray | None) -> float:

@@ -5,7 +5,8 @@ any byte of any row, time, flag or key. Recorded failures are no content. Checks
 single series are as they were written; these hashes compare whole stores, in different places and of different forms.
 
 The hash of a series is BLAKE2b-256 over a line of ASCII, `cuebank-series 1 <dtype> <dim> <rows>` with a newline, then
-the bytes of `values`, `times` and `valid` (little-endian, C order; `valid` one byte a row).
+the bytes of `values`, `times` and `valid` (little-endian, C order; `valid` one byte a row). Of a text set, <dtype> is
+`text`, <dim> is 1, `values` are the sizes of the texts in bytes as int64, and the UTF-8 of all texts comes last.
 
 The hash of a feature set is BLAKE2b-256 over a line `cuebank-feature-set 1 <fingerprint> <series>` with a newline, then
 the sorted digests of its entries. The digest of an entry is BLAKE2b-256 over the length of clip_id as 8 bytes
@@ -25,6 +26,7 @@ from .each_series import each_series
 from .errors import BadInput
 from .keys import Key, encode_key
 from .series import Series
+from .text_rows import check_text_series
 
 if TYPE_CHECKING:
     from .feature_store import FeatureStore
@@ -40,7 +42,8 @@ def series_hash(spec_dtype: str, dim: int, series: Series) -> str:
     Args:
         spec_dtype: numpy name of the stored type of `values`, e.g. `float16`.
         dim: D.
-        series: `.values` (T, D) of that type, `.times` (T,) float64 s, `.valid` (T,) bool, as a store returns them.
+        series: `.values` (T, D) of that type, or (T,) texts, `.times` (T,) float64 s, `.valid` (T,) bool, as a store
+            returns them.
 
     Returns:
         64 hex digits.
@@ -53,7 +56,12 @@ def series_hash(spec_dtype: str, dim: int, series: Series) -> str:
         >>> series_hash("float16", 2, series)[:16]
         'cbb30304ddbd4a16'
     """
-    rows = len(series.values)
+    rows, text = len(series.values), b""
+    if series.values.dtype == object:
+        series, text = check_text_series("A series that was to be hashed", *series)
+        kind = "text"
+    else:
+        kind = spec_dtype
     wanted = (((rows, dim), spec_dtype), ((rows,), "float64"), ((rows,), "bool"))
     if tuple((array.shape, array.dtype.name) for array in series) != wanted:
         found = ", ".join(f"{array.shape} {array.dtype.name}" for array in series)
@@ -62,11 +70,12 @@ def series_hash(spec_dtype: str, dim: int, series: Series) -> str:
             f"Its values, times and flags are {found}.",
             "Give them as `FeatureStore.read` returns them.",
         )
-    digest = blake2b(f"cuebank-series {VERSION} {spec_dtype} {dim} {rows}\n".encode("ascii"), digest_size=DIGEST_BYTES)
+    digest = blake2b(f"cuebank-series {VERSION} {kind} {dim} {rows}\n".encode("ascii"), digest_size=DIGEST_BYTES)
     for array in series:
         # Zero-copy for what a store returns: little-endian rows one after the other.
         little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
         digest.update(little.reshape(-1).view(np.uint8).data)
+    digest.update(text)
     return digest.hexdigest()
 
 

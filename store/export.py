@@ -43,8 +43,8 @@ def export(
     Args:
         store: an open store; only what it sees as committed is copied.
         out: where the copy is to be; nothing may be there, and the folder around it must exist.
-        kind: `zarr` or `hdf5`: another store. `npy`: a folder with three `.npy` files a series. `parquet`: a folder
-            with one Parquet file a feature set. See `export_files` for what lies in these folders.
+        kind: `zarr` or `hdf5`: another store. `npy`: a folder with three `.npy` files a series (texts as `.json`).
+            `parquet`: a folder with one Parquet file a feature set. See `export_files` for what lies in these folders.
         feature_sets: names; None for all.
         progress: called with the number of series done since the last call.
 

@@ -8,6 +8,7 @@
       failures.csv          feature_set, clip_id, entity_id, reason
       clips.csv             the newest clips table, if there is one
       <feature set>/000000000.values.npy  .times.npy  .valid.npy       `npy`; `file` is the part they share
+      <feature set>/000000000.values.json .times.npy  .valid.npy       `npy`, texts: a list of one text a row
       <feature set>.parquet                                            `parquet`
 
 Ids stand in the tables only, never in file names; an empty entity_id is the whole clip. Names of feature sets are
@@ -114,7 +115,11 @@ def write_npy(folder: Path, spec: FeatureSpec, series: Iterable[tuple[Key, Serie
     for number, (key, one) in enumerate(series):
         stem = f"{quoted}/{number:09d}"
         for part, array in one._asdict().items():
-            np.save(folder / f"{stem}.{part}.npy", array, allow_pickle=False)
+            if spec.is_text and part == "values":
+                text = json.dumps(array.tolist(), ensure_ascii=False) + "\n"
+                (folder / f"{stem}.{part}.json").write_bytes(text.encode("utf-8"))
+            else:
+                np.save(folder / f"{stem}.{part}.npy", array, allow_pickle=False)
         yield Written(key, len(one.values), stem)
 
 

@@ -1,8 +1,9 @@
 """A feature set as one Parquet file: a line for each row of each series.
 
 Columns: `clip_id` text, `entity_id` text (null for the whole clip), `time_s` float64, `valid` bool, and `values`, lists
-of D numbers of the stored type. The rows of a series stand together, in order of time, and the series in the order of
-`index.csv`, which also names those without rows. The file's metadata hold the feature set's description as `cuebank`.
+of D numbers of the stored type; of a text set, `text` in its place. The rows of a series stand together, in order of
+time, and the series in the order of `index.csv`, which also names those without rows. The file's metadata hold the
+feature set's description as `cuebank`.
 """
 
 from __future__ import annotations
@@ -63,12 +64,13 @@ def write_parquet() -> RowWriter:
 
 def _schema(pyarrow: Any, spec: FeatureSpec) -> Any:
     text, numbers = pyarrow.string(), pyarrow.list_(pyarrow.from_numpy_dtype(spec.dtype), spec.dim)
+    rows = ("text", text) if spec.is_text else ("values", numbers)
     fields = [
         pyarrow.field("clip_id", text, nullable=False),
         pyarrow.field("entity_id", text),
         pyarrow.field("time_s", pyarrow.float64(), nullable=False),
         pyarrow.field("valid", pyarrow.bool_(), nullable=False),
-        pyarrow.field("values", numbers, nullable=False),
+        pyarrow.field(*rows, nullable=False),
     ]
     return pyarrow.schema(fields, metadata={"cuebank": json.dumps(spec.to_json(), sort_keys=True)})
 
@@ -76,11 +78,15 @@ def _schema(pyarrow: Any, spec: FeatureSpec) -> Any:
 def _pieces(spec: FeatureSpec, key: Key, one: Series) -> Iterator[tuple[int, Series]]:
     """Yield (bytes, rows) of a series, cut where it alone would be more than a row group."""
     id_bytes = sum(len(text.encode("utf-8")) for text in key if text is not None)
-    row_bytes = spec.dim * one.values.itemsize + _FLAG_AND_TIME_BYTES + id_bytes
-    step = max(1, ROW_GROUP_BYTES // row_bytes)
-    for start in range(0, len(one.values), step):
-        piece = Series(*(array[start : start + step] for array in one))
-        yield len(piece.values) * row_bytes, piece
+    row_bytes = spec.dim * np.dtype(spec.dtype).itemsize + _FLAG_AND_TIME_BYTES + id_bytes
+    sizes = [len(text.encode("utf-8")) for text in one.values] if spec.is_text else 0
+    ends = np.cumsum(np.zeros(len(one.values), np.int64) + row_bytes + sizes)
+    start = 0
+    while start < len(ends):
+        before = int(ends[start - 1]) if start else 0
+        stop = max(start + 1, int(np.searchsorted(ends, before + ROW_GROUP_BYTES, "right")))
+        yield int(ends[stop - 1]) - before, Series(*(array[start:stop] for array in one))
+        start = stop
 
 
 def _table(pyarrow: Any, schema: Any, group: list[Piece]) -> Any:
@@ -92,6 +98,8 @@ def _table(pyarrow: Any, schema: Any, group: list[Piece]) -> Any:
         *(pyarrow.array(texts, pyarrow.string()).take(owners) for texts in ids),
         pyarrow.array(times),
         pyarrow.array(valid),
-        pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.reshape(-1)), values.shape[1]),
+        pyarrow.array(values, pyarrow.string())
+        if values.dtype == object
+        else pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(values.reshape(-1)), values.shape[1]),
     ]
     return pyarrow.Table.from_arrays(columns, schema=schema)

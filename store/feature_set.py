@@ -22,10 +22,10 @@ NEAREST_AMONG = 5000  # similar ids are looked for among so many at most: an err
 
 
 class MapBudget:
-    """Bounds how many segments are mapped at once: each takes up to three mappings, of which Linux allows 65,530."""
+    """Bounds how many segments are mapped at once: each takes up to four mappings, of which Linux allows 65,530."""
 
     def __init__(self) -> None:
-        self.limit = 2**14
+        self.limit = 15_000
         self.dropped = 0  # how many were let go of so far
         self._mapped: dict[int, Segment] = {}
         self._lock = threading.Lock()

@@ -24,6 +24,7 @@ from .opening import prepare_to_write, take_lease
 from .recipe import FeatureSpec
 from .seen import SEEN_SERIES, Seen, see
 from .series import Coverage, Failure, Series, check_series, copy_values
+from .text_rows import check_text_series
 from .writer import StoreWriter
 
 if TYPE_CHECKING:
@@ -136,8 +137,6 @@ class FeatureStore:
             BadInput: if the store is open for reading, or was closed.
             Corrupt: if it exists, and its description is damaged.
         """
-        if spec.kind == "text":
-            raise BadInput(f"Feature set `{spec.name}` was to be made.", "Its kind is text.", "Use numeric or label.")
         self._writer.area()  # says so if the store is read-only, even if there is nothing to do
         if self._container.add_feature_set(spec):
             return
@@ -214,11 +213,11 @@ class FeatureStore:
 
         Returns:
             `.values` (T, D), `.times` (T,), `.valid` (T,): read-only views of the mapped files; with `out`, `.values`
-            is `out[:T]`.
+            is `out[:T]`. Of a text set, `.values` are (T,) objects of type str.
 
         Raises:
             NotFound: if there is no such series.
-            BadInput: if the range is reversed or `out` is too small or of another type.
+            BadInput: if the range is reversed, or `out` is too small or of another type, or given for texts.
             Corrupt: if the stored rows do not agree with their checksum.
         """
         seen = self._seen.get((feature_set, clip_id, entity_id)) or self._look(feature_set, clip_id, entity_id)
@@ -283,21 +282,24 @@ class FeatureStore:
             feature_set: name; made with `create` before.
             clip_id: clip.
             entity_id: entity, None for the whole clip.
-            values: (T, D) numbers, converted to the stored type; T may be 0.
+            values: (T, D) numbers, converted to the stored type; T may be 0. Of a text set, T texts.
             times: (T,) seconds from the clip's start, finite, never decreasing.
             valid: (T,) booleans; where False, the values are not stored.
 
         Raises:
             NotFound: if there is no such feature set.
-            BadInput: if the arrays do not fit, the stored type cannot hold a valid value, or the store is open for
-                reading.
+            BadInput: if the arrays do not fit, the stored type or UTF-8 cannot hold a valid value, or the store is open
+                for reading.
             Corrupt: if the description of the feature set is damaged.
             OSError: if the disk failed; the series is not pending then.
         """
         key, spec = encode_key(clip_id, entity_id), self.spec(feature_set)
         where = f"Series {(clip_id, entity_id)!r} of feature set `{feature_set}`"
-        series = check_series(where, spec.dim, np.dtype(spec.dtype), values, times, valid)
-        self._writer.add(self._container, spec, key, series)
+        if spec.is_text:
+            series, text = check_text_series(where, values, times, valid)
+        else:
+            series, text = check_series(where, spec.dim, np.dtype(spec.dtype), values, times, valid), b""
+        self._writer.add(self._container, spec, key, series, text)
 
     def record_failure(self, feature_set: str, clip_id: str, entity_id: str | None, reason: str) -> None:
         """Note that a series could not be made, and why. It never hides a series of the same key.
@@ -315,14 +317,14 @@ class FeatureStore:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes of rows that wait for `commit`; they are on the disk already, in the writing area."""
+        """Bytes of rows that wait for `commit`; all but some texts are on the disk already, in the writing area."""
         return self._writer.bytes
 
     def commit(self) -> None:
         """Make everything pending durable and visible; return when it is. Nothing pending: nothing happens.
 
         What was written becomes visible segment by segment, each in one step. A feature set has one, unless a key was
-        written twice.
+        written twice, or there are more than 64 MiB of texts.
 
         Raises:
             OSError: if the disk failed. Nothing more can be committed by this object then: what is committed stays,

@@ -47,7 +47,7 @@ def gather(
 
     Raises:
         NotFound: if one of the series is not there.
-        BadInput: if the memory does not fit, or an item is none.
+        BadInput: if the memory does not fit, an item is none, or the feature set is one of texts.
         Corrupt: if stored rows do not agree with their checksum.
     """
     return Gatherer(store, feature_set, out=out, mask=mask, dtype=dtype).gather(items)
@@ -73,7 +73,7 @@ class Gatherer:
 
     Raises:
         NotFound: if there is no such feature set.
-        BadInput: if the memory does not fit.
+        BadInput: if the memory does not fit, or the feature set is one of texts.
 
     Example:
         >>> import tempfile
@@ -93,6 +93,12 @@ class Gatherer:
         self, store: FeatureStore, feature_set: str, *, out: Any = None, mask: Any = None, dtype: str | None = None
     ) -> None:
         spec = store.spec(feature_set)
+        if spec.is_text:
+            raise BadInput(
+                f"A batch of feature set `{feature_set}` was to be gathered.",
+                "Its rows are texts, not numbers.",
+                "Take them with `read`, or name a numeric feature set.",
+            )
         self._committed: CommittedSet = store._committed(feature_set)
         self._dim, self._stored = spec.dim, np.dtype(spec.dtype)
         self._dtype = _output_type(feature_set, self._stored, dtype)

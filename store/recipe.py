@@ -15,6 +15,7 @@ KINDS = ("numeric", "text", "label")
 _ABOUT_WEIGHTS = ("source", "licence")
 DTYPES = ("float16", "float32", "float64", "uint8", "int64")
 CODECS = ("none", "zstd", "blosc")
+_OF_TEXT = {"dim": 1, "dtype": "int64", "codec": "none"}  # `values` are the sizes of the texts
 
 
 @dataclass(frozen=True)
@@ -90,15 +91,16 @@ class FeatureSpec:
         name: `<backbone>.<weights tag>[@<layer>][+<pooling>]`.
         kind: `numeric`, `text` or `label`.
         dim: columns of `values`, D; 1 for text.
-        dtype: numpy name of the stored type of `values`.
+        dtype: numpy name of the stored type of `values`; int64 for text: what is stored there are the sizes of the
+            texts, and `read` gives the texts themselves.
         recipe: how it was made.
         timebase: the clock, or None where rows have no constant rate (one row per clip, events).
         scope: `clip` or `entity`.
         codec: how values lie on the disk: `none` (memory-mapped), or losslessly compressed by `zstd`, or by `blosc`
-            with shuffled bytes. It does not change the numbers, so the fingerprint does not know it.
+            with shuffled bytes. It does not change the numbers, so the fingerprint does not know it. `none` for text.
 
     Raises:
-        BadInput: for an unknown kind, dtype, scope or codec, or a dim below 1.
+        BadInput: for an unknown kind, dtype, scope or codec, a dim below 1, or text with other than the above.
     """
 
     name: str
@@ -123,6 +125,18 @@ class FeatureSpec:
                 )
         if self.dim < 1:
             raise BadInput(f"Feature set `{self.name}` was described.", f"Its dim is {self.dim}.", "Give 1 or more.")
+        found = {field: getattr(self, field) for field in _OF_TEXT}
+        if self.is_text and found != _OF_TEXT:
+            raise BadInput(
+                f"Feature set `{self.name}` was described.",
+                f"Its kind is text, with {found}.",
+                f"Give {_OF_TEXT}.",
+            )
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its rows are texts, not numbers."""
+        return self.kind == "text"
 
     def defining(self) -> dict[str, Any]:
         """Return what the fingerprint hashes: recipe (without its unhashed part), kind, dim, dtype, timebase, scope."""

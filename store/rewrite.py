@@ -58,7 +58,7 @@ def rewrite(
     """
     writer = container.new_segment(spec)
     try:
-        rows, index = 0, _index_arrays(run, keep)
+        rows, index = 0, _index_arrays(run, keep, spec)
         for name, segment in run.items():
             rows = _copy_rows(writer, rows, segment, keep[name], spec)
         replaces = list(
@@ -70,8 +70,16 @@ def rewrite(
         writer.discard()
 
 
-def _index_arrays(run: Mapping[str, Segment], keep: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    arrays = {
+def _index_arrays(
+    run: Mapping[str, Segment], keep: Mapping[str, np.ndarray], spec: FeatureSpec
+) -> dict[str, np.ndarray]:
+    arrays = {}
+    if spec.is_text:
+        # One after the other: a run may be of more segments than can be mapped at once.
+        taken = [segment.packed_texts().take(keep[name]) for name, segment in run.items()]
+        arrays["text"], arrays["text_offsets"] = join_texts(taken)
+        del taken
+    arrays |= {
         "row_size": np.concatenate([segment.row_size[keep[name]] for name, segment in run.items()]),
         "crc32c": np.concatenate([segment.checksums[keep[name]] for name, segment in run.items()]),
         "status": np.concatenate([segment.status[keep[name]] for name, segment in run.items()]),

@@ -9,6 +9,7 @@ import numpy as np
 
 from .segments import Place, Segment
 from .series import Series
+from .text_rows import check_sizes, decode_rows
 from .windows import Stretch
 
 SEEN_SERIES = 2**16  # so many are remembered at most: half a kilobyte each
@@ -17,8 +18,8 @@ SEEN_SERIES = 2**16  # so many are remembered at most: half a kilobyte each
 class Seen(NamedTuple):
     """A series that has been found and proven.
 
-    `series`: views of all its rows, without values if they are compressed: `unpack(first, last)` then gives rows.
-    `stretch`: how they lie in time. `rate_hz`: rows per second as far as known.
+    `series`: views of all its rows, without values if they are compressed, or texts: `unpack(first, last)` then gives
+    rows. `stretch`: how they lie in time. `rate_hz`: rows per second as far as known.
     """
 
     series: Series
@@ -48,7 +49,16 @@ def see(segment: Segment, place: Place, rate_hz: float | None) -> Seen:
         Corrupt: if its rows do not agree with their checksum.
     """
     series, unpack = segment.read(place), None
-    if segment.compressed:
+    if segment.is_text:
+        sizes, text, where = series.values, segment.text(place.position), segment.name_of(place)
+        check_sizes(sizes, text, where)
+        series = Series(np.empty(0, object), series.times, series.valid)
+
+        def unpack(first: int, last: int) -> Series:
+            rows = decode_rows(sizes, text, first, last, where)
+            return Series(rows, series.times[first:last], series.valid[first:last])
+
+    elif segment.compressed:
         series = Series(np.empty((0, segment.file.dim), segment.file.dtype), series.times, series.valid)
 
         def unpack(first: int, last: int) -> Series:

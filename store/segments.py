@@ -1,7 +1,8 @@
 """What a segment is: series of one feature set, written by one writer, visible all at once, never changed afterwards.
 
 `PendingSegment` collects series until the commit; `Segment` reads a committed one. Where and how the bytes lie is the
-business of `containers`.
+business of `containers`. In a text set, `values` are the sizes of texts, and all texts of a series together are one
+packed text of the segment; see `text_rows`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,11 @@ from .series import Series
 from .texts import Texts, pack_texts
 
 OK, FAILED = 0, 1
+TEXT_BYTES = (
+    2**26
+)  # of the texts of a segment, unless a single series has more: so much is in memory until it is written
 Maps = tuple[np.ndarray | EncodedRows, np.ndarray, np.ndarray]
+_NO_TEXT = np.empty(0, np.uint8)
 
 
 class Place(NamedTuple):
@@ -31,24 +36,39 @@ class Place(NamedTuple):
 
 
 class PendingSegment:
-    """Series and failures that wait for the commit. Rows go to the disk at once; only the index is in memory."""
+    """Series and failures that wait for the commit. Rows go to the disk at once; index and texts are in memory.
 
-    def __init__(self, writer: SegmentWriter) -> None:
+    Args:
+        writer: of the segment.
+        is_text: whether it is one of texts.
+    """
+
+    def __init__(self, writer: SegmentWriter, is_text: bool) -> None:
         self.writer = writer
-        self.bytes = 0
+        self.bytes = self.text_bytes = 0
         self.sealed = False  # once a commit has begun, even if it was interrupted, nothing more comes in
+        self.finished = False  # all of it is on the disk
+        # Key -> UTF-8 of all rows; of an interrupted `add` there may be one too much.
+        self.texts: dict[tuple[bytes, bytes], bytes] | None = {} if is_text else None
         # Key -> (rows, crc32c, rows up to and including it), in order of writing. It alone says what is pending: an
         # interrupted `add` may have left bytes in the files, which the next one overwrites.
         self.series: dict[tuple[bytes, bytes], tuple[int, int, int]] = {}
         self.failures: dict[tuple[bytes, bytes], bytes] = {}
 
-    def add(self, key: tuple[bytes, bytes], series: Series) -> None:
-        """Append a checked series under a key that is not yet in this segment."""
+    def add(self, key: tuple[bytes, bytes], series: Series, text: bytes = b"") -> None:
+        """Append a checked series under a key that is not yet in this segment, with the texts of its rows."""
         rows, count = self.rows, len(series.values)
         self.writer.put(rows, series.values, series.times, series.valid)
-        self.series[key] = count, crc32c(*series), rows + count
+        if self.texts is not None:
+            self.texts[key] = text
+            self.text_bytes += len(text)
+        self.series[key] = count, crc32c(*series, text), rows + count
         self.failures.pop(key, None)
-        self.bytes += sum(array.nbytes for array in series)
+        self.bytes += sum(array.nbytes for array in series) + len(text)
+
+    def has_room(self, text: bytes) -> bool:
+        """Return whether the texts of one more series fit into the memory that a segment may take."""
+        return not self.text_bytes or self.text_bytes + len(text) <= TEXT_BYTES
 
     @property
     def rows(self) -> int:
@@ -61,11 +81,17 @@ class PendingSegment:
             self.failures[key] = str(reason).encode("utf-8", "backslashreplace")
 
     def finish(self, fingerprint: str) -> None:
-        """Write the index and make everything durable, in the writing area still."""
+        """Write the index and make everything durable, in the writing area still. May be called again."""
         self.sealed = True
+        if self.finished:
+            return
         keys = [*self.series, *self.failures]
         sizes = [*self.series.values(), *((0, 0, 0) for _ in self.failures)]
-        index = {
+        index = {}
+        if self.texts is not None:  # first: what is small shall lie together at the end of an HDF5 file
+            texts = [*(self.texts[key] for key in self.series), *(b"" for _ in self.failures)]
+            index["text"], index["text_offsets"] = pack_texts(texts)
+        index |= {
             "row_size": np.array([rows for rows, _, _ in sizes], "<i8"),
             "crc32c": np.array([crc for _, crc, _ in sizes], "<u4"),
             "status": np.array([OK] * len(self.series) + [FAILED] * len(self.failures), "u1"),
@@ -79,6 +105,9 @@ class PendingSegment:
         ):
             index[name], index[name + "_offsets"] = pack_texts(texts)
         self.writer.finish(self.rows, index, {"fingerprint": fingerprint})
+        self.finished = True
+        if self.texts is not None:
+            self.texts = {}
 
 
 class Segment:
@@ -94,6 +123,7 @@ class Segment:
         self._texts: dict[str, Texts] = {}
         self._proven = np.zeros(file.series, bool)
         self._maps: Maps | None = None
+        self._text: Texts | None = None
 
     def __len__(self) -> int:
         return self.file.series
@@ -170,13 +200,44 @@ class Segment:
         """
         series = self.rows(place.start, place.stop)
         if not self._proven[place.position]:
-            if crc32c(*series) != place.checksum:
-                raise corrupt(
-                    f"Series {tuple(place.key)} in {self.file.where[:1].lower()}{self.file.where[1:]}",
-                    "Its rows do not agree with their checksum.",
-                )
+            if crc32c(*series, self.text(place.position)) != place.checksum:
+                raise corrupt(self.name_of(place), "Its rows do not agree with their checksum.")
             self._proven[place.position] = True
         return series
+
+    def name_of(self, place: Place) -> str:
+        """Return a series in words, for errors."""
+        return f"Series {tuple(place.key)} in {self.file.where[:1].lower()}{self.file.where[1:]}"
+
+    @property
+    def is_text(self) -> bool:
+        """Whether its rows are texts: `values` are their sizes then."""
+        return self.file.is_text
+
+    def text(self, position: int) -> np.ndarray:
+        """Return the texts of all rows of a series as a view, uint8, unproven; without any if it is not one of texts.
+
+        Raises:
+            Corrupt: if they are not there.
+        """
+        if not self.is_text:
+            return _NO_TEXT
+        found = self._text
+        if found is None:
+            found = self._text = self.packed_texts()
+        return found.view(position)
+
+    def packed_texts(self) -> Texts:
+        """Return the texts of all series, unproven, mapped anew.
+
+        Raises:
+            Corrupt: if they are not there, or a failure has some.
+        """
+        where = f"{self.file.where}, array `text`"
+        found = Texts(self.file.unproven("text"), self.file.array("text_offsets"), where, utf8=False)
+        if np.diff(found.offsets)[self.status == FAILED].any():
+            raise corrupt(where, "A failure has a text.")
+        return found
 
     def rows(self, start: int, stop: int) -> Series:
         """Return rows, unproven.
@@ -216,7 +277,7 @@ class Segment:
 
     def unmap(self) -> None:
         """Let go of the row files."""
-        self._maps = None
+        self._maps = self._text = None
 
     @property
     def compressed(self) -> bool:

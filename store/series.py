@@ -14,8 +14,8 @@ _INTEGER_LIMITS = {"uint8": (0, 255), "int64": (-(2**63), 2**63 - 1)}
 class Series(NamedTuple):
     """Rows of one feature set for one (clip, entity).
 
-    `values` (T, D); `times` (T,) float64 seconds from the clip's start; `valid` (T,) bool. Where a row is not valid its
-    values are zeros and mean nothing.
+    `values` (T, D), of a text set (T,) objects of type str; `times` (T,) float64 seconds from the clip's start; `valid`
+    (T,) bool. Where a row is not valid its values are zeros, or its text is empty, and mean nothing.
     """
 
     values: np.ndarray
@@ -67,24 +67,42 @@ def check_series(where: str, dim: int, dtype: np.dtype[Any], values: Any, times:
     """
     values, times, valid = np.asarray(values), np.asarray(times), np.asarray(valid)
     if values.ndim != 2 or values.shape[1] != dim or times.shape != values.shape[:1] or valid.shape != times.shape:
-        raise BadInput(
-            f"{where} was to be written with values (T, {dim}), times (T,) and valid (T,).",
-            f"Their shapes are {values.shape}, {times.shape} and {valid.shape}.",
-            "Give one time and one flag for each row.",
-        )
-    for name, array, kinds in (("values", values, "fiub"), ("times", times, "fiu"), ("valid", valid, "b")):
-        if array.dtype.kind not in kinds:
-            raise BadInput(
-                f"{where} was to be written.",
-                f"Its {name} are of type {array.dtype}.",
-                "Give booleans." if name == "valid" else "Give real numbers.",
-            )
-    times = _checked_times(where, np.ascontiguousarray(times, "<f8"))
-    valid = np.ascontiguousarray(valid)
+        raise shapes_differ(where, f"(T, {dim})", values.shape, times, valid)
+    _check_type(where, "values", values, "fiub")
+    times, valid = checked_clock(where, times, valid)
     all_valid = bool(valid.all())
     if not all_valid:
         values = np.where(valid[:, None], values, values.dtype.type(0))
     return Series(_converted(where, np.ascontiguousarray(values), dtype), times, valid)
+
+
+def shapes_differ(where: str, wanted: str, found: tuple[int, ...], times: np.ndarray, valid: np.ndarray) -> BadInput:
+    """Return the error for values, times and flags that are not those of the same rows."""
+    return BadInput(
+        f"{where} was to be written with values {wanted}, times (T,) and valid (T,).",
+        f"Their shapes are {found}, {times.shape} and {valid.shape}.",
+        "Give one time and one flag for each row.",
+    )
+
+
+def _check_type(where: str, name: str, array: np.ndarray, kinds: str) -> None:
+    if array.dtype.kind not in kinds:
+        raise BadInput(
+            f"{where} was to be written.",
+            f"Its {name} are of type {array.dtype}.",
+            "Give booleans." if name == "valid" else "Give real numbers.",
+        )
+
+
+def checked_clock(where: str, times: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return times (T,) and flags (T,) as they are stored.
+
+    Raises:
+        BadInput: if they are of other types, or the times not finite, or they decrease.
+    """
+    _check_type(where, "times", times, "fiu")
+    _check_type(where, "valid", valid, "b")
+    return _checked_times(where, np.ascontiguousarray(times, "<f8")), np.ascontiguousarray(valid)
 
 
 def _checked_times(where: str, times: np.ndarray) -> np.ndarray:
@@ -142,8 +160,10 @@ def copy_values(values: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Copy values (T, D) into the first T rows of `out` and return those.
 
     Raises:
-        BadInput: if `out` is too small, read-only, or of a type that cannot hold them.
+        BadInput: if `out` is too small, read-only, or of a type that cannot hold them, or they are texts.
     """
+    if values.dtype == object:
+        raise BadInput("Texts were to be copied into a buffer.", "They have no place there.", "Leave out `out`.")
     fits = out.ndim == 2 and out.shape[1] == values.shape[1] and len(out) >= len(values) and out.flags.writeable
     if not fits or not np.can_cast(values.dtype, out.dtype, "safe"):
         raise BadInput(

@@ -21,6 +21,7 @@ from .merged import check_merged
 from .recipe import FeatureSpec
 from .segments import FAILED, Segment
 from .series import finite
+from .text_rows import check_sizes, decode_rows
 from .writing_area import area_of
 
 Found = tuple[str | None, str | None, str]  # clip_id, entity_id, what is wrong
@@ -104,6 +105,8 @@ def _check_segment(store: FeatureStore, spec: FeatureSpec, name: str) -> Iterato
         for texts in ("clip_id", "entity_id", "reason"):
             segment.texts(texts)
         starts, checksums, _ = segment.starts, segment.checksums, segment.key_hash
+        if segment.is_text:
+            segment.packed_texts()
     except (Corrupt, OSError) as error:
         yield None, None, said(error)
         return
@@ -115,7 +118,7 @@ def _check_segment(store: FeatureStore, spec: FeatureSpec, name: str) -> Iterato
         return
     for position in np.flatnonzero(segment.status != FAILED).tolist():
         start, stop = starts[position : position + 2].tolist()
-        problem = _row_problem(segment, start, stop, int(checksums[position]))
+        problem = _row_problem(segment, position, start, stop, int(checksums[position]))
         if problem:
             yield *segment.key(position), f"{problem} It is in segment `{name}`."
 
@@ -132,14 +135,23 @@ def _check_keys(segment: Segment) -> Iterator[Found]:
         seen.add(key)
 
 
-def _row_problem(segment: Segment, start: int, stop: int, checksum: int) -> str | None:
+def _row_problem(segment: Segment, position: int, start: int, stop: int, checksum: int) -> str | None:
     """Return what is wrong with the rows of a series."""
     try:
         values, times, valid = segment.rows(start, stop)
     except Corrupt as error:
         return error.found
-    if crc32c(values, times, valid) != checksum:
+    text = segment.text(position)
+    if crc32c(values, times, valid, text) != checksum:
         return "Its rows do not agree with their checksum."
+    if segment.is_text:
+        try:
+            check_sizes(values, text, "")
+            decode_rows(values, text, 0, len(values), "")
+        except Corrupt as error:
+            return error.found
+        if values[~valid].any():
+            return "A row that is not valid has a text."
     if not np.isfinite(times).all() or (times[1:] < times[:-1]).any():
         return "Its times are not finite, or they decrease."
     if values.dtype.kind == "f" and not np.all(finite(values) | ~valid[:, None]):

@@ -52,14 +52,26 @@ class StoreWriter:
             raise BadInput(asked, "This process is a fork of the one that opened it.", "Open it again in this process.")
         return self._area
 
-    def add(self, container: Container, spec: FeatureSpec, key: EncodedKey, series: Series) -> None:
-        """Add a checked series. One whose key is pending already goes into a newer segment, so the later one wins."""
+    def add(self, container: Container, spec: FeatureSpec, key: EncodedKey, series: Series, text: bytes = b"") -> None:
+        """Add a checked series, with the texts of its rows if it has some.
+
+        One whose key is pending already goes into a newer segment, so the later one wins.
+        """
         self.area()
         with self._lock:
             segments = self._segments(spec)
+            if segments and not segments[-1].sealed and not segments[-1].has_room(text):
+                self._finish(segments[-1], spec)  # still pending, but its texts are on the disk, not in memory
             if not segments or segments[-1].sealed or key in segments[-1].series:
-                segments.append(PendingSegment(container.new_segment(spec)))
-            segments[-1].add(key, series)
+                segments.append(PendingSegment(container.new_segment(spec), spec.is_text))
+            segments[-1].add(key, series, text)
+
+    def _finish(self, segment: PendingSegment, spec: FeatureSpec) -> None:
+        try:
+            segment.finish(spec.fingerprint)
+        except OSError as error:
+            self._failed = error
+            raise
 
     def add_failure(self, container: Container, spec: FeatureSpec, key: EncodedKey, reason: str) -> None:
         """Note why a key has no series; beside a series of that key, in whichever segment, it means nothing."""
@@ -67,7 +79,7 @@ class StoreWriter:
         with self._lock:
             segments = self._segments(spec)
             if not segments or segments[-1].sealed:
-                segments.append(PendingSegment(container.new_segment(spec)))
+                segments.append(PendingSegment(container.new_segment(spec), spec.is_text))
             segments[-1].add_failure(key, reason)
 
     def _segments(self, spec: FeatureSpec) -> list[PendingSegment]:

@@ -41,6 +41,9 @@ class IndexFile(Protocol):
     def array(self, name: str) -> np.ndarray:
         """Return an index array (n,), read-only, proven by its checksum; memory-mapped if it is large."""
 
+    def unproven(self, name: str) -> np.ndarray:
+        """Return an index array (n,), read-only, as it lies there; it is mapped anew with each call."""
+
     def check(self) -> Iterator[str]:
         """Yield what is wrong with all bytes that neither `array` nor the checksums of the series prove."""
 
@@ -52,6 +55,7 @@ class SegmentFile(IndexFile, Protocol):
     rows: int
     dim: int
     dtype: np.dtype[Any]  # of `values`
+    is_text: bool  # whether it has the index arrays `text` and `text_offsets`
     fingerprint: str
     replaces: Sequence[str]  # names of the segments in place of which it stands
 

@@ -35,6 +35,7 @@ class IndexBundle:
     """
 
     arrays: Sequence[str] = tuple(metadata.MERGED_ARRAYS)
+    formats: Sequence[int] = (FORMAT,)
 
     def __init__(self, file: Hdf5File, path: str, name: str, kind: str, where: str) -> None:
         self.name, self.where = name, where
@@ -44,7 +45,7 @@ class IndexBundle:
             raise corrupt(where, "Its document does not agree with the checksum in its name.")
         try:
             own = self.stored.attributes
-            if own["format"] != FORMAT or own["kind"] != kind:
+            if own["format"] not in self.formats or own["kind"] != kind:
                 raise ValueError(f"it is a {str(own['kind'])[:40]} of format {str(own['format'])[:20]}")
             self.series = count(own["series"], MAX_SERIES)
             self.checksums: Mapping[str, int] = own["checksums"]
@@ -66,15 +67,23 @@ class IndexBundle:
         """
         found = self._found.get(name)
         if found is None:
-            dtype, size = metadata.index_dtype(name), metadata.index_size(name, self.series)
-            said, shape = self.stored.describe(name)
-            if said != dtype or len(shape) != 1 or (shape[0] > MAX_TEXT_BYTES if size is None else shape[0] != size):
-                raise corrupt(self.where, f"Its array `{name}` is {said} {shape}.")
-            found = self.stored.view(name)
+            found = self.unproven(name)
             if crc32c(found) != self.checksums.get(name):
                 raise corrupt(self.where, f"Its array `{name}` does not agree with its checksum.")
             self._found[name] = found
         return found
+
+    def unproven(self, name: str) -> np.ndarray:
+        """Return an index array (n,), read-only, as it lies there.
+
+        Raises:
+            Corrupt: if it is absent, or of another type or size than it can have.
+        """
+        dtype, size = metadata.index_dtype(name), metadata.index_size(name, self.series)
+        said, shape = self.stored.describe(name)
+        if said != dtype or len(shape) != 1 or (shape[0] > MAX_TEXT_BYTES if size is None else shape[0] != size):
+            raise corrupt(self.where, f"Its array `{name}` is {said} {shape}.")
+        return self.stored.view(name)
 
     def check(self) -> Iterator[str]:
         """Yield what is wrong with all bytes that neither `array` nor the checksums of the series prove."""
@@ -113,10 +122,10 @@ class SegmentBundle(SegmentAttributes, IndexBundle):
         Corrupt: if its document is damaged, or is not that of a segment of this feature set.
     """
 
-    arrays = metadata.INDEX_ARRAYS
-
     def __init__(self, file: Hdf5File, path: str, name: str, spec: FeatureSpec, fingerprint: str, where: str) -> None:
-        self.dim, self.dtype = spec.dim, np.dtype(spec.dtype)
+        self.dim, self.dtype, self.is_text = spec.dim, np.dtype(spec.dtype), spec.is_text
+        self.arrays = metadata.segment_arrays(self.is_text)
+        self.formats = (metadata.TEXT_FORMAT,) if self.is_text else (FORMAT,)
         super().__init__(file, path, name, "segment", where)
         if self.fingerprint != fingerprint:
             raise corrupt(where, "It was made by another recipe than its feature set.")

@@ -78,7 +78,8 @@ class SegmentFileWriter:
         """Cut the segment to `rows`, add the index arrays, return when all is on the disk."""
         if self._published:
             return
-        own = {"kind": "segment", "series": len(index["status"]), "rows": rows, **attributes, "format": FORMAT}
+        format_ = metadata.TEXT_FORMAT if metadata.TEXT in index else FORMAT
+        own = {"kind": "segment", "series": len(index["status"]), "rows": rows, **attributes, "format": format_}
         own["checksums"] = {name: crc32c(array) for name, array in index.items()}
         self._replaces = own.get("replaces", ())
         os.ftruncate(self._files["segment"], self._begin + rows * self._dim * self._dtype.itemsize * (not self._coded))

@@ -159,7 +159,7 @@ class ZarrContainer:
         """
         folder = f"{self._folder(spec.name, 'segments')}/{segment}"
         where = f"Segment `{segment}` of feature set `{spec.name}`"
-        return SegmentFolder(folder, spec.dim, np.dtype(spec.dtype), spec.fingerprint, where)
+        return SegmentFolder(folder, spec.dim, np.dtype(spec.dtype), spec.fingerprint, where, spec.is_text)
 
     def new_segment(self, spec: FeatureSpec) -> SegmentFolderWriter:
         """Begin a segment in the writing area."""

@@ -71,6 +71,7 @@ class IndexFolder:
     """
 
     arrays: Sequence[str] = tuple(metadata.MERGED_ARRAYS)
+    formats: Sequence[int] = metadata.READABLE
 
     def __init__(self, folder: str, kind: str, where: str) -> None:
         self.folder = folder
@@ -80,7 +81,7 @@ class IndexFolder:
         data = self._read()
         try:
             own = _own_attributes(data, where)
-            if own["format"] not in metadata.READABLE or own["kind"] != kind:
+            if own["format"] not in self.formats or own["kind"] != kind:
                 raise ValueError(f"it is a {str(own['kind'])[:40]} of format {str(own['format'])[:20]}")
             self.series = count(own["series"], MAX_SERIES)
             self.checksums: Mapping[str, int] = _object(own["checksums"])
@@ -106,12 +107,20 @@ class IndexFolder:
         """
         found = self._found.get(name)
         if found is None:
-            dtype, size = metadata.index_dtype(name), metadata.index_size(name, self.series)
-            found = np.frombuffer(self._bytes(name, None if size is None else size * dtype.itemsize), dtype)
+            found = self.unproven(name)
             if crc32c(found) != self.checksums.get(name):
                 raise corrupt(self.where, f"Its array `{name}` does not agree with its checksum.")
             self._found[name] = found
         return found
+
+    def unproven(self, name: str) -> np.ndarray:
+        """Return an index array (n,), read-only, as it lies there.
+
+        Raises:
+            Corrupt: if it is absent, or of another size than it can have.
+        """
+        dtype, size = metadata.index_dtype(name), metadata.index_size(name, self.series)
+        return np.frombuffer(self._bytes(name, None if size is None else size * dtype.itemsize), dtype)
 
     def _bytes(self, name: str, size: int | None) -> bytes | np.ndarray:
         folder = f"{self.folder}/{name}"
@@ -125,7 +134,7 @@ class IndexFolder:
         mapped = map_bytes(folder + "/0", where, size)
         if size is None and len(mapped) > MAX_TEXT_BYTES:
             raise corrupt(where, f"It has {len(mapped)} bytes; at most {MAX_TEXT_BYTES} make sense.")
-        return bytes(mapped) if len(mapped) <= MAP_BYTES else mapped
+        return bytes(mapped) if len(mapped) <= MAP_BYTES and name != metadata.TEXT else mapped
 
     def has_chunk(self, name: str) -> bool:
         """Return whether an index array has a file of elements."""
@@ -133,11 +142,13 @@ class IndexFolder:
 
     def members(self) -> dict[str, dict[str, Any]]:
         """Return the only metadata that each array of this bundle can have."""
-        sizes = {name: metadata.index_size(name, self.series) for name in self.arrays}
-        return {
-            name: metadata.index_array(name, len(self.array(name)) if size is None else size)
-            for name, size in sizes.items()
-        }
+        found = {}
+        for name in self.arrays:
+            size = metadata.index_size(name, self.series)
+            if size is None:
+                size = len(self.unproven(name) if name == metadata.TEXT else self.array(name))
+            found[name] = metadata.index_array(name, size)
+        return found
 
     def check(self) -> Iterator[str]:
         """Yield what is wrong with the metadata of the arrays, or foreign files among them."""
@@ -179,7 +190,7 @@ def write_bundle(
 
     Args:
         folder: in the writing area; not synced when this returns.
-        own: its attributes, but for the checksums of the index arrays.
+        own: its attributes, but for the checksums of the index arrays, and the format unless it is another than usual.
         index: the index arrays.
         row_members: metadata of row arrays, whose folders are there already.
     """
@@ -192,6 +203,6 @@ def write_bundle(
     for name, document in members.items():
         write_file(folder / name / "zarr.json", render_json(document))
     checksums = {name: crc32c(array) for name, array in index.items()}
-    data = render_json(metadata.group({**own, "format": metadata.FORMAT, "checksums": checksums}, members))
+    data = render_json(metadata.group({"format": metadata.FORMAT, **own, "checksums": checksums}, members))
     write_file(folder / "zarr.json", data)
     return data

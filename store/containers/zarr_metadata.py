@@ -15,12 +15,16 @@ from ..files import crc32c
 
 FORMAT = 2  # what is written
 READABLE = (1, 2)
+# Of text sets' segments: who knows only format 2 must not take sizes for features, nor merge them without texts.
+TEXT_FORMAT = 3
 TARGET_CHUNK_BYTES = 2**20  # of the inner chunks of row arrays; what a remote reader fetches at once
 
 ROW_ARRAYS = ("values", "times", "valid")
 SERIES_ARRAYS = {"row_size": "int64", "crc32c": "uint32", "status": "uint8", "key_hash": "uint64"}
-TEXT_ARRAYS = ("clip_id", "entity_id", "reason")
-INDEX_ARRAYS = (*SERIES_ARRAYS, *(name + suffix for name in TEXT_ARRAYS for suffix in ("", "_offsets")))
+ID_ARRAYS = ("clip_id", "entity_id", "reason")
+TEXT = "text"  # of text sets: the texts of each series. Their bytes are proven by the checksums of the series
+TEXT_ARRAYS = (*ID_ARRAYS, TEXT)
+INDEX_ARRAYS = (*SERIES_ARRAYS, *(name + suffix for name in ID_ARRAYS for suffix in ("", "_offsets")))
 # Of a merged index. `segment` is a number in its list of segments, `position` and `row_start` are places in that one.
 MERGED_ARRAYS = {
     **SERIES_ARRAYS,
@@ -114,8 +118,18 @@ def row_array(
     return array((rows,), dtype, ("row",), inner_rows or chunk_rows(rows, dtype.itemsize), attributes)
 
 
+def segment_arrays(is_text: bool) -> tuple[str, ...]:
+    """Return the names of the index arrays of a segment."""
+    return (*INDEX_ARRAYS, TEXT, f"{TEXT}_offsets") if is_text else INDEX_ARRAYS
+
+
+def segment_formats(is_text: bool) -> tuple[int, ...]:
+    """Return the formats that a segment can be of."""
+    return (TEXT_FORMAT,) if is_text else READABLE
+
+
 def index_array(name: str, size: int) -> dict[str, Any]:
-    """Return the metadata of one of `INDEX_ARRAYS` or `MERGED_ARRAYS` with `size` elements."""
+    """Return the metadata of one of `segment_arrays` or `MERGED_ARRAYS` with `size` elements."""
     dtype, dimension = index_dtype(name), "series"
     if name.removesuffix("_offsets") in TEXT_ARRAYS:
         dimension = name.removesuffix("_offsets") + ("_bound" if name.endswith("_offsets") else "_byte")
@@ -124,7 +138,7 @@ def index_array(name: str, size: int) -> dict[str, Any]:
 
 
 def index_dtype(name: str) -> np.dtype[Any]:
-    """Return the type of one of `INDEX_ARRAYS` or `MERGED_ARRAYS`."""
+    """Return the type of one of `segment_arrays` or `MERGED_ARRAYS`."""
     return np.dtype(MERGED_ARRAYS.get(name) or ("int64" if name.endswith("_offsets") else "uint8"))
 
 

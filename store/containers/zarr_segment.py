@@ -28,15 +28,17 @@ class SegmentFolder(SegmentAttributes, IndexFolder):
         dtype: type of `values`, likewise.
         fingerprint: of the feature set.
         where: the segment in words, for errors.
+        is_text: whether the feature set is one of texts.
 
     Raises:
         Corrupt: if its metadata are damaged, or are not those of a segment of this feature set.
     """
 
-    arrays = metadata.INDEX_ARRAYS
-
-    def __init__(self, folder: str, dim: int, dtype: np.dtype[Any], fingerprint: str, where: str) -> None:
-        self.dim, self.dtype = dim, dtype
+    def __init__(
+        self, folder: str, dim: int, dtype: np.dtype[Any], fingerprint: str, where: str, is_text: bool = False
+    ) -> None:
+        self.dim, self.dtype, self.is_text = dim, dtype, is_text
+        self.arrays, self.formats = metadata.segment_arrays(is_text), metadata.segment_formats(is_text)
         super().__init__(folder, "segment", where)
         if self.fingerprint != fingerprint:
             raise corrupt(where, "It was made by another recipe than its feature set.")
@@ -104,6 +106,8 @@ class SegmentFolder(SegmentAttributes, IndexFolder):
     def check(self) -> Iterator[str]:
         """Yield what is wrong with the metadata of the arrays, the shard indexes, or foreign files among them."""
         yield from super().check()
+        if self.is_text and crc32c(self.unproven(metadata.TEXT)) != self.checksums.get(metadata.TEXT):
+            yield f"The array `{metadata.TEXT}` of segment `{self.name}` does not agree with its checksum."
         if self.rows:
             for name in metadata.ROW_ARRAYS:
                 where = f"array `{name}` of segment `{self.name}`"

@@ -76,6 +76,8 @@ class SegmentFolderWriter:
         own = {"kind": "segment", "series": len(index["status"]), "rows": rows, **attributes}
         if self.codec != "none":
             own["codec"], own["chunks_crc32c"] = self.codec, self._chunks
+        if metadata.TEXT in index:
+            own["format"] = metadata.TEXT_FORMAT
         self._replaces: Sequence[str] = own.get("replaces", ())
         self._checksum = crc32c(write_bundle(self.folder, own, index, members))
         (self.folder / _RAW).unlink(missing_ok=True)

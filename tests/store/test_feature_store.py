@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cuebank.store import BadInput, Conflict, FeatureSpec, FeatureStore, Key, NotFound, Recipe
+from cuebank.store import BadInput, Conflict, FeatureStore, Key, NotFound, Recipe
 
 ODD_IDS = [
     "../x",
@@ -273,12 +273,6 @@ def test_info_says_what_a_program_needs(small_store, layout, make_spec):
     assert (told["failed"], told["segments"], told["broken_segments"]) == (1, 2, 0)
     assert told["fingerprint"] == make_spec().fingerprint
     assert Recipe.from_json(told["recipe"]) == make_spec().recipe
-
-
-def test_text_feature_sets_are_refused_until_they_exist(store_path):
-    spec = FeatureSpec("words.x", "text", 1, "uint8", Recipe("words", {}))
-    with FeatureStore.open(store_path, "a") as store, pytest.raises(BadInput, match="text"):
-        store.create(spec)
 
 
 def test_series_can_be_indexed_and_sliced_like_a_list(small_store):
