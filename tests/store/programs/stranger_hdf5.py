@@ -75,7 +75,7 @@ def read_store(path: Path) -> dict[str, Bundle]:
             need(found.setdefault(name, bundle).document == bundle.document, f"two different bundles {name}")
     for name, bundle in found.items():
         match, crc = re.search(NAME + "$", name), crc32c(bundle.document)
-        need(bundle.own["format"] == 2 and (not match or crc == int(match[2], 16)), f"damaged {name}, or of new format")
+        need(bundle.own["format"] in (2, 3) and (not match or crc == int(match[2], 16)), f"damaged or too new: {name}")
         for array, crc in bundle.own.get("checksums", {}).items():
             need(crc32c(bundle.array(array).tobytes()) == crc, f"damaged {array}")
     need("" in found and found[""].own["kind"] == "store", f"{path} is no store")
@@ -105,7 +105,9 @@ def read_feature_set(store: dict[str, Bundle], name: str) -> tuple[dict, dict]:
     found: tuple[dict, dict] = {}, {}  # by status
     for match in sorted((m for m in matches if m[0] not in replaced), key=lambda m: (int(m[1]), m[0])):
         own, arrays = store[match[0]].own, {array: store[match[0]].array(array) for array in store[match[0]].arrays}
-        need(own["kind"] == "segment" and own["fingerprint"] == fingerprint, "segment of another recipe")
+        need(
+            (own["kind"], own["format"], own["fingerprint"]) == ("segment", 2, fingerprint), "recipe differs, or texts"
+        )
         need((len(arrays["row_size"]), len(arrays["times"])) == (own["series"], own["rows"]), "wrong counts")
         ids = {part: texts(arrays[part], arrays[f"{part}_offsets"]) for part in ("clip_id", "entity_id", "reason")}
         starts = np.cumsum(arrays["row_size"]) - arrays["row_size"]
