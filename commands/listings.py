@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import json
+
 import click
 
 from .terminal import JSON, listing
 
 
 @click.command()
+@click.option("--check", metavar="NAME", help="Check that a backbone (or a Python file with one) keeps the contract.")
 @JSON
-def backbones(as_json: bool) -> None:
+def backbones(check: str | None, as_json: bool) -> None:
     """List the backbones: what they look at, dims, rate, licence, and whether their weights are on this machine.
+
+    With --check, try one of them on made-up media instead, with random weights: what is wrong is told.
 
     \b
     Example:
       cuebank backbones
+      cuebank backbones --check ./mine.py
     """
+    if check is not None:
+        from ..extractors.contract import check_backbone
+
+        passed = check_backbone(check, lambda name: None if as_json else click.echo(f"{name}: ok"))
+        if as_json:
+            click.echo(json.dumps({"ok": True, "checks": passed}))
+        return
     from ..extractors.registry import cards, weights_at_hand
 
     listing(

@@ -1,133 +1,92 @@
-"""What every backbone must do, shown on the tiny card of each family that the registry finds."""
+"""What every backbone must do, shown on the tiny card of each family that the registry finds, and on a user's own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
-from cuebank.extractors import ExtractorSettings, cards, load
-from cuebank.extractors.base import Card, Rows
-from cuebank.extractors.media import Audio
-from cuebank.store import FeatureSpec, feature_set_name
+from cuebank.extractors import ExtractorSettings, Rows, cards, check_backbone, load, registry
+from cuebank.extractors.contract import CHECKS, RATES, ContractError, Subject
+from cuebank.extractors.contract_event import event_error
 
-TINY = [card.name for card in cards() if card.tiny and card.input == "audio"]
-POOLINGS = ("none", "mean")
-
-
-def audio(seconds: float, rate_hz: int, seed: int = 0, start_s: float = 0.0) -> Audio:
-    noise = np.random.default_rng(seed).standard_normal(round(seconds * rate_hz))
-    return Audio((0.1 * noise).astype(np.float32), rate_hz, start_s)
+OWN = Path(__file__).with_name("own_backbone.py")
+TINY = [card for card in cards() if card.tiny]
+CASES = [(card.name, pooling) for card in TINY for pooling in card.poolings]
 
 
-@pytest.fixture(params=[(name, pooling) for name in TINY for pooling in POOLINGS], ids="+".join)
-def make(request: pytest.FixtureRequest) -> Callable[..., Any]:
-    name, pooling = request.param
-    return lambda **settings: load(name, ExtractorSettings(**{"weights": "random", "pooling": pooling, **settings}))
+@pytest.fixture
+def own() -> Iterator[str]:
+    yield str(OWN)
+    registry._files.clear()
+    registry._families.cache_clear()
 
 
-def some_layers(card: Card) -> tuple[str, ...]:
-    """Two layers, or the one output of a backbone that has none to choose from."""
-    return ("1", "last") if card.layers else ("last",)
+def test_there_is_a_tiny_card_for_each_family() -> None:
+    assert {card.family for card in TINY} == {card.family for card in cards()}
 
 
-def whole(spec: FeatureSpec, rows: Rows, sound: Audio) -> np.ndarray:
-    """(T,) bool: rows whose window lies within the sound; some recipes fill up windows at its ends."""
-    half, end_s = float(spec.timebase.window_s) / 2, sound.start_s + sound.duration_s
-    return (rows.times - half > sound.start_s - 1e-9) & (rows.times + half < end_s + 1e-9)
+@pytest.mark.parametrize("check", CHECKS)
+@pytest.mark.parametrize(("name", "pooling"), CASES, ids=["+".join(case) for case in CASES])
+def test_a_backbone_keeps_the_contract(name: str, pooling: str, check: str) -> None:
+    CHECKS[check](Subject(name, {"pooling": pooling}))
 
 
-def test_rows_have_the_shapes_types_and_count_that_the_specs_state(make: Callable[..., Any]) -> None:
-    layers = some_layers(make().card)
-    extractor = make(layers=layers)
-    assert extractor.needs.sound_hz == extractor.card.rate_hz
-    assert len(extractor.specs) == len(layers)
-    for seconds in (0.3, 1.0, 1.7):
-        sound = audio(seconds, extractor.needs.sound_hz)
-        made = extractor.extract(sound)
-        assert len(made) == len(extractor.specs)
-        for spec, rows in zip(extractor.specs, made, strict=True):
-            count = len(rows.values)
-            assert rows.valid.all()
-            if spec.timebase is None:
-                assert count == 1
-            else:
-                assert whole(spec, rows, sound).sum() == spec.timebase.count(seconds)
-                assert extractor.card.layers == 0 or count == spec.timebase.count(seconds)
-            assert rows.values.shape == (count, spec.dim)
-            assert spec.dim == extractor.card.dim
-            assert rows.values.dtype == np.float32
-            assert rows.times.shape == rows.valid.shape == (count,)
-            assert (rows.times.dtype, rows.valid.dtype) == (np.float64, bool)
-            assert np.isfinite(rows.values).all()
+@pytest.mark.parametrize("name", [card.name for card in TINY if card.input == "pictures"])
+@pytest.mark.parametrize(
+    "settings", [{"rate_hz": "30000/1001"}, {"slots": 16}, {"slots": 16, "slot_rule": "sempi"}], ids=str
+)
+def test_a_picture_backbone_keeps_it_at_other_samplings(name: str, settings: dict[str, Any]) -> None:
+    for check in ("shapes", "times", "blocks"):
+        CHECKS[check](Subject(name, settings))
 
 
-def test_times_lie_within_the_stream_and_move_with_its_start(make: Callable[..., Any]) -> None:
-    extractor = make()
-    for start_s in (0.0, 2.43):
-        (rows,) = extractor.extract(audio(1.5, extractor.needs.sound_hz, start_s=start_s))
-        assert (np.diff(rows.times) > 0).all()
-        assert rows.times[0] >= start_s
-        assert rows.times[-1] <= start_s + 1.5
-        timebase = extractor.specs[0].timebase
-        if timebase is not None:
-            np.testing.assert_allclose(rows.times, start_s + timebase.centers(len(rows.times)), rtol=0, atol=1e-12)
+def test_a_users_own_backbone_in_a_file_keeps_it_too(own: str) -> None:
+    assert len(OWN.read_text().splitlines()) <= 60
+    told: list[str] = []
+    assert check_backbone(own, told.append) == told == list(CHECKS)
+    check_backbone(own, pooling="mean")
 
 
-def test_a_clip_alone_and_in_company_and_again_gives_the_same_bits(make: Callable[..., Any]) -> None:
-    one, other = (audio(seconds, 16000, seed) for seconds, seed in ((1.0, 1), (1.6, 2)))
-    alone = make().extract(one)[0]
-    company = make()
-    company.extract(other)
-    for _ in range(2):
-        assert company.extract(one)[0].values.tobytes() == alone.values.tobytes()
-    assert company.extract(other)[0].values.tobytes() == make().extract(other)[0].values.tobytes()
+@pytest.mark.parametrize("rate", RATES)
+def test_pictures_at_a_rate_tell_an_event_within_half_a_step(own: str, rate: str) -> None:
+    for step in ("25", "30000/1001", "10", "50"):
+        told = event_error(load(own, ExtractorSettings(rate_hz=step, seed=1)), rate)
+        assert told is not None
+        assert told.found == pytest.approx(told.due, abs=0.5 / float(_number(step)) + 1e-6)
 
 
-def test_the_alignment_and_the_fate_of_the_samples_do_not_matter(make: Callable[..., Any]) -> None:
-    extractor, sound = make(), audio(1.0, 16000)
-    expected = extractor.extract(sound)[0].values
-    for offset in range(1, 5):
-        shifted = np.zeros(len(sound.samples) + 8, np.float32)[offset:][: len(sound.samples)]
-        shifted[:] = sound.samples
-        shifted.flags.writeable = False
-        assert extractor.extract(Audio(shifted, 16000, 0.0))[0].values.tobytes() == expected.tobytes()
+def _number(text: str) -> float:
+    top, _, bottom = text.partition("/")
+    return float(top) / float(bottom or 1)
 
 
-def test_no_gradients_are_recorded_and_the_training_mode_of_others_does_not_matter(make: Callable[..., Any]) -> None:
-    extractor = make()
-    with torch.enable_grad():
-        (rows,) = extractor.extract(audio(1.0, 16000))
-    assert isinstance(rows.values, np.ndarray)
-    assert torch.is_grad_enabled()
+class _Broken:
+    """A backbone whose rows are changed on the way out."""
+
+    def __init__(self, real: Any, change: Any) -> None:
+        self.card, self.specs, self.needs, self._real, self._change = real.card, real.specs, real.needs, real, change
+
+    def extract(self, audio: Any) -> list[Rows]:
+        return [self._change(rows) for rows in self._real.extract(audio)]
 
 
-def test_specs_name_and_describe_what_was_asked_for(make: Callable[..., Any]) -> None:
-    card = make().card
-    layers: tuple[str | None, ...] = some_layers(card)
-    extractor = make(seed=5, layers=layers, precision="bf16", dtype="float32")
-    fixed = not card.layers  # a recipe without weights, which has no choice of precision either
-    for spec, layer in zip(extractor.specs, (None,) if fixed else layers, strict=True):
-        tag = card.tag if fixed else "random-5"
-        assert spec.name == feature_set_name(card.name, tag, layer, spec.recipe.pooling)
-        assert (spec.recipe.backbone, spec.recipe.layer) == (card.name, layer)
-        assert (spec.recipe.precision, spec.dtype) == ("fp32" if fixed else "bf16", "float32")
-        assert (spec.timebase is None) == (spec.recipe.pooling == "mean")
-        assert spec == type(spec).from_json(spec.to_json())
-    assert len({spec.fingerprint for spec in extractor.specs}) == len(layers)
+RNG = np.random.default_rng(0)
+DEFECTS = {
+    "shapes": lambda rows: rows._replace(values=rows.values[:, 1:]),
+    "times": lambda rows: rows._replace(times=rows.times + 0.013),
+    "alone": lambda rows: rows._replace(values=rows.values + RNG.standard_normal(rows.values.shape).astype(np.float32)),
+    "holes": lambda rows: rows._replace(valid=np.ones(len(rows.valid), bool)),
+    "event": lambda rows: rows._replace(times=rows.times + 0.1),
+}
 
 
-def test_holes_are_marked_or_left_out_never_taken_for_sound(make: Callable[..., Any]) -> None:
-    extractor, sound = make(), audio(2.0, 16000)
-    holed = Audio(sound.samples, 16000, 0.0, ((1.0, 1.5),))
-    (rows,) = extractor.extract(holed)
-    if extractor.specs[0].timebase is None:
-        assert rows.valid.all()
-    else:
-        half = float(extractor.specs[0].timebase.window_s) / 2
-        inside = (rows.times + half > 1.0) & (rows.times - half < 1.5)
-        assert np.array_equal(rows.valid, ~inside)
-        assert inside.any()
+@pytest.mark.parametrize("check", DEFECTS)
+def test_a_backbone_that_breaks_it_is_found_out(check: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, make = Subject("hubert-tiny", {}), Subject.make
+    monkeypatch.setattr(Subject, "make", lambda self, **more: _Broken(make(self, **more), DEFECTS[check]))
+    with pytest.raises(ContractError, match="hubert-tiny"):
+        CHECKS[check](subject)
