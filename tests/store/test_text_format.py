@@ -80,7 +80,7 @@ def test_the_readers_of_numbers_read_the_numbers_beside_and_refuse_texts(rich_st
     store = numbers.read_store(rich_store) if rich_store.suffix == ".h5" else rich_store
     assert numbers.feature_sets(store)[WORDS]["kind"] == "text"
     assert list(numbers.read_feature_set(store, "demo.x")[0]) == [("c", None)]
-    with pytest.raises(ValueError, match=r"texts|format 1 or 2"):
+    with pytest.raises(ValueError, match=r"recipe|format 1 or 2"):
         numbers.read_feature_set(store, WORDS)
 
 

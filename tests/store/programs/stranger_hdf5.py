@@ -105,9 +105,7 @@ def read_feature_set(store: dict[str, Bundle], name: str) -> tuple[dict, dict]:
     found: tuple[dict, dict] = {}, {}  # by status
     for match in sorted((m for m in matches if m[0] not in replaced), key=lambda m: (int(m[1]), m[0])):
         own, arrays = store[match[0]].own, {array: store[match[0]].array(array) for array in store[match[0]].arrays}
-        need(
-            (own["kind"], own["format"], own["fingerprint"]) == ("segment", 2, fingerprint), "another recipe, or texts"
-        )
+        need((own["kind"], own["format"], own["fingerprint"]) == ("segment", 2, fingerprint), "not of this recipe")
         need((len(arrays["row_size"]), len(arrays["times"])) == (own["series"], own["rows"]), "wrong counts")
         ids = {part: texts(arrays[part], arrays[f"{part}_offsets"]) for part in ("clip_id", "entity_id", "reason")}
         starts = np.cumsum(arrays["row_size"]) - arrays["row_size"]
