@@ -96,6 +96,7 @@ class ExtractorSettings:
         slot_rule: how they are spread; see `media.demand.Slots`.
         stride_s: seconds from one window of a sliding network to the next; None: the family's own.
         window: pictures in each window of a sliding network; None: the family's own.
+        prompts: path of a list of prompts that pictures are compared with; None: the one that comes with the package.
 
     Raises:
         BadInput: for a value that is not among those listed.
@@ -114,6 +115,7 @@ class ExtractorSettings:
     slot_rule: str = "even"
     stride_s: float | None = None
     window: int | None = None
+    prompts: str | None = None
 
     def __post_init__(self) -> None:
         for option, value, known in (
