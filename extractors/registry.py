@@ -139,6 +139,11 @@ def card(name: str) -> Card:
     )
 
 
+def family(name: str) -> ModuleType:
+    """Return the module of the family that a card belongs to; arguments and errors as those of `card`."""
+    return _families()[card(name).name][1]
+
+
 def weights_at_hand(card: Card) -> str:
     """Say whether a card's weights are on this machine, in a word or two for a list. Nothing is looked up elsewhere."""
     if card.weights is None:

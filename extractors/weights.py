@@ -13,6 +13,7 @@ from .base import Card, ExtractorSettings
 from .checkpoint import sha256_file
 from .errors import WeightsError
 from .hub import fetch
+from .imported import CARD, read_card
 from .random_weights import RULE
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")  # of a transformers folder, the better one first
@@ -32,6 +33,7 @@ class LocatedWeights:
         file: the file that has the tensors; None for random weights.
         folder: the transformers folder that the file belongs to, or None.
         seed: of random weights, else None.
+        sha256: that the file must have, where a card says so.
     """
 
     source: str
@@ -40,12 +42,24 @@ class LocatedWeights:
     file: Path | None = None
     folder: Path | None = None
     seed: int | None = None
+    sha256: str | None = None
 
     def recipe(self) -> dict[str, Any]:
-        """Return what a recipe says of the weights; reads the whole file for its sha256."""
+        """Return what a recipe says of the weights; reads the whole file for its sha256.
+
+        Raises:
+            WeightsError: if it is not the file that a card speaks of.
+        """
         if self.file is None:
             return {"source": self.source, "seed": self.seed, "rule": RULE, "sha256": None, "licence": self.licence}
-        return {"source": self.source, "sha256": sha256_file(self.file), "licence": self.licence}
+        digest = sha256_file(self.file)
+        if self.sha256 not in (None, digest):
+            raise WeightsError(
+                f"The weights `{self.file.name}` of {self.source} were to be loaded.",
+                f"They are not those that {CARD} beside them speaks of: its sha256 is another.",
+                "Import the original checkpoint again.",
+            )
+        return {"source": self.source, "sha256": digest, "licence": self.licence}
 
     def config(self, name: str) -> dict[str, Any] | None:
         """Return a JSON file of the transformers folder, or None where there is none.
@@ -107,6 +121,11 @@ def _on_hub(card: Card, name: str, revision: str | None) -> LocatedWeights:
 
 
 def _in_folder(folder: Path, tag: str, source: str, licence: str) -> LocatedWeights:
+    imported = read_card(folder)
+    if imported is not None and (file := folder / WEIGHT_FILES[0]).is_file():
+        said = imported.get("licence") or licence
+        name, tag, digest = imported["source"], slug(imported["tag"])[:_MAX_TAG], imported["sha256"]
+        return LocatedWeights(name, tag, said, file, folder, sha256=digest)
     for name in WEIGHT_FILES:
         if (folder / name).is_file():
             return LocatedWeights(f"{source}/{name}", tag[:_MAX_TAG], licence, folder / name, folder)
