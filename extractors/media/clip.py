@@ -18,7 +18,8 @@ from ..errors import MediaError
 from .audio import Audio, Sound, clip_bounds, clip_span
 from .decode import choose_audio, choose_video, open_media
 from .demand import PictureDemand
-from .film import Film, outline_of
+from .film import Film
+from .frame_times import outline_of
 from .packets import EXACT_SEEK, PICTURE_SEEK, PREROLL_S, Packets
 from .pictures import Outline, needs_outline
 

@@ -7,7 +7,6 @@ presentation (AVI) are counted: the frames that come out take the packets' times
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -20,14 +19,15 @@ from ..base import Pictures
 from ..errors import MediaError
 from .decode import Reading, check_size, decode_packet, media_error, presentation_start
 from .demand import PictureDemand, Slots
+from .frame_times import WITHOUT_STAMPS, FrameTimes, usual_step
 from .packets import Packets
 from .pictures import Blocks, Chooser, Outline, Stretch, chooser
 from .promise import picture_promise_of
 from .shaping import UnfitPicture, shape_picture
 
+ROUNDED_S = Fraction(1, 1000)  # the coarsest that containers round time stamps to (AVI counts frames: exact)
 HOLD_S = Fraction(1)  # recordings of screens and calls may show one picture that long without saying so
 MAX_STEP_BACK_S = 1  # a frame that comes late is left out; a longer way back means a broken or spliced clock
-WITHOUT_STAMPS = {"avi"}
 HELD_BYTES = 64 << 20  # packets that wait for the last place before the clip where decoding can begin
 
 Send = Callable[[int, Pictures], None]
@@ -65,11 +65,11 @@ class Film:
         self._promise = picture_promise_of(container, track, path)
         self._codec = track.codec_context
         self._codec.thread_count = 1  # what comes of damaged packets must not depend on the machine
-        self._times = _Times(container.format.name in WITHOUT_STAMPS)
+        self._times = FrameTimes(container.format.name in WITHOUT_STAMPS)
         self._ended = ended
         self.reading = Reading()
         self._rows = {
-            number: _Rows(demand, chooser(demand, track.time_base, self._length, outline), number, send)
+            number: _Rows(demand, chooser(demand, min(track.time_base, ROUNDED_S), self._length, outline), number, send)
             for number, demand in enumerate(demands)
             if not (isinstance(demand.sampling, Slots) and outline is None)
         }
@@ -77,6 +77,7 @@ class Film:
         self._last: Any = None  # the frame that is shown, until the next one tells how long
         self._last_start = Fraction(0)
         self._step = Fraction(0)  # between the last two frames
+        self._usual_step = usual_step(track)
         self._first: Fraction | None = None  # where the pictures begin
         self._reached = Fraction(0)  # where the last one ends
         self._number = 0
@@ -168,7 +169,7 @@ class Film:
             return
         check_size(self._path, frame.width, frame.height)
         if stamp is None:
-            start = self._last_start + (self._step or self._usual_step()) if self._last is not None else Fraction(0)
+            start = self._last_start + (self._step or self._usual_step) if self._last is not None else Fraction(0)
         else:
             start = stamp * self._track.time_base - self._origin
         if self._last is None:
@@ -192,7 +193,7 @@ class Film:
         stated = (self._last.duration or 0) * self._track.time_base
         lost = [moment for moment in self._moments(self._times.lost_before(stamp)) if moment > begin]
         if stop is None:
-            end = begin + (stated or self._step or self._usual_step())
+            end = begin + (stated or self._step or self._usual_step)
         else:
             end = min(stop, begin + max(stated, HOLD_S))
             self._step = stop - begin
@@ -200,7 +201,7 @@ class Film:
         self._reached = shown_until if stop is None or lost else stop
         self._show(begin, shown_until, self._last)
         if lost:
-            self._holes_at(lost, lost[-1] + (self._step or self._usual_step()) if stop is None else stop)
+            self._holes_at(lost, lost[-1] + (self._step or self._usual_step) if stop is None else stop)
         elif stop is not None and end < stop:
             self._pass_on(Stretch(end - self._start, stop - self._start, None, False), None)
 
@@ -256,10 +257,6 @@ class Film:
         self._ended(number, error)
         self.over = self.over or not self._rows
 
-    def _usual_step(self) -> Fraction:
-        rate = self._track.average_rate
-        return 1 / Fraction(rate) if rate else Fraction(1, 25)
-
     def _blank(self) -> str:
         """Say why there is not a single picture."""
         if not self.reading.packets:
@@ -286,64 +283,6 @@ class _Rows:
         self.blocks = Blocks(demand.shape, lambda pictures: send(number, pictures))
 
 
-class _Times:
-    """Which time stamp each frame has, and which packets never became a frame.
-
-    Args:
-        counted: take the packets' stamps in order instead of the frames' own.
-    """
-
-    def __init__(self, counted: bool) -> None:
-        self._counted = counted
-        self._pending: list[int] = []  # a heap: stamps of packets whose frame has not come
-        self._lost: list[int] = []  # a heap: stamps of packets that did not decode
-
-    def packet(self, packet: Any) -> None:
-        """Take note of a packet that goes to the decoder."""
-        stamp = self._stamp(packet)
-        if stamp is not None and not packet.is_discard:
-            heapq.heappush(self._pending, stamp)
-
-    def failed(self, packet: Any) -> None:
-        """Take note that a packet did not decode."""
-        stamp = self._stamp(packet)
-        if stamp in self._pending:
-            self._pending.remove(stamp)
-            heapq.heapify(self._pending)
-        self.lost(stamp)
-
-    def lost(self, stamp: int | None) -> None:
-        """Take note of a stamp that will never have a picture."""
-        if stamp is not None:
-            heapq.heappush(self._lost, stamp)
-
-    def frame(self, frame: Any) -> int | None:
-        """Return the stamp of a frame that came out."""
-        if not self._counted:
-            return None if frame.pts is None else int(frame.pts)
-        return heapq.heappop(self._pending) if self._pending else None
-
-    def lost_before(self, stamp: int | None) -> list[int]:
-        """Return the stamps before `stamp` (None: all) that never became a frame, from the first that did not decode.
-
-        Packets without a frame are no fault by themselves: some formats have packets that are never shown.
-        """
-        lost = _pop_before(self._lost, stamp)
-        passed = [] if self._counted else _pop_before(self._pending, stamp)
-        return sorted({*lost, *(one for one in passed if lost and one >= lost[0])})
-
-    def _stamp(self, packet: Any) -> int | None:
-        stamp = packet.dts if self._counted else packet.pts
-        return None if stamp is None else int(stamp)
-
-
-def _pop_before(heap: list[int], stamp: int | None) -> list[int]:
-    taken = []
-    while heap and (stamp is None or heap[0] < stamp):
-        taken.append(heapq.heappop(heap))
-    return taken
-
-
 def _to_rgb(frame: Any) -> np.ndarray:
     """Return a frame as (H, W, 3) uint8 RGB, by its own colour space, turned the right way up."""
     try:
@@ -352,35 +291,3 @@ def _to_rgb(frame: Any) -> np.ndarray:
         raise UnfitPicture(f"a form ({frame.format.name}) that cannot become RGB: {error}") from error
     turns = round(getattr(frame, "rotation", 0) / 90) % 4  # counter-clockwise, as numpy turns
     return np.rot90(picture, turns) if turns else picture
-
-
-def outline_of(container: Any, track: Any, packets: Packets, start: Fraction, end: Fraction | None) -> Outline | None:
-    """Count the frames of a clip by reading packets only, up to a second behind its end; None if there is no frame."""
-    counted = container.format.name in WITHOUT_STAMPS
-    frames, low, high = 0, None, None
-    usual = 1 / Fraction(track.average_rate) if track.average_rate else Fraction(1, 25)
-    origin = presentation_start(container)
-    for packet in packets:
-        if packet.stream.index != track.index:
-            continue
-        stamp = packet.dts if counted or packet.pts is None else packet.pts
-        if stamp is None or packet.is_discard or _never_shown(track, packet):
-            continue
-        moment = stamp * packet.time_base - origin
-        stop = moment + ((packet.duration or 0) * packet.time_base or usual)
-        if stop > start and (end is None or moment < end):
-            frames += moment >= start
-            low = moment if low is None else min(low, moment)
-            high = stop if high is None else max(high, stop)
-        decoding = stamp if packet.dts is None else packet.dts
-        if end is not None and decoding * packet.time_base - origin > end + 1:
-            break
-    if low is None or high is None:
-        return None
-    begin = max(low, start)
-    return Outline(frames, begin - start, (high if end is None else min(high, end)) - start)
-
-
-def _never_shown(track: Any, packet: Any) -> bool:
-    """Whether a packet holds a picture that others refer to, but nobody sees; VP8 has such packets."""
-    return track.codec_context.name in {"vp8", "libvpx"} and packet.size > 0 and not bytes(packet)[0] & 0x10

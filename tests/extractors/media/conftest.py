@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import wave
 from collections.abc import Callable
 from fractions import Fraction
@@ -12,6 +13,7 @@ import av
 import numpy as np
 import pytest
 
+sys.path.append(str(Path(__file__).parent))  # for `film_maker`
 STRICT = {"strict": "experimental"}  # FFmpeg's own Vorbis encoder
 
 
