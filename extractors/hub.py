@@ -12,7 +12,10 @@ from ..store.errors import MissingExtra
 from .errors import WeightsError
 
 LOOKUP_S = 10.0  # at most, for the hub to say what there is; the download itself may take as long as it takes
-FILES = ("config.json", "preprocessor_config.json", "model.safetensors", "pytorch_model.bin")
+CONFIGS = ("config.json", "preprocessor_config.json")
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the better one first
+TOKENIZERS = ("tokenizer.json", "vocab.json", "merges.txt")  # of networks that read text
+FILES = (*CONFIGS, *WEIGHTS, *TOKENIZERS)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -50,8 +53,8 @@ def fetch(name: str, revision: str | None, backbone: str) -> tuple[Path, str]:
         if cached is not None:
             return cached, cached.name
         raise _not_to_be_had(name, revision, backbone, error) from error
-    if not any(Path(path).name in FILES[2:] for path in paths):
-        raise _not_to_be_had(name, revision, backbone, FileNotFoundError(f"it has none of {', '.join(FILES[2:])}"))
+    if not any(Path(path).name in WEIGHTS for path in paths):
+        raise _not_to_be_had(name, revision, backbone, FileNotFoundError(f"it has none of {', '.join(WEIGHTS)}"))
     return Path(paths[0]).parent, str(info.sha)
 
 
@@ -69,7 +72,7 @@ def at_hand(name: str, revision: str | None) -> bool | None:
 
 def _cached(hub: Any, name: str, revision: str | None) -> Path | None:
     """The complete folder of a model in the local cache, or None."""
-    for weights in FILES[2:]:
+    for weights in WEIGHTS:
         found = [hub.try_to_load_from_cache(name, file, revision=revision) for file in ("config.json", weights)]
         if all(isinstance(path, str) for path in found):
             return Path(found[0]).parent
