@@ -13,7 +13,7 @@ from ..store.recipe import FeatureSpec
 from .base import Extractor, PictureWork, Rows
 from .errors import MediaError
 from .media.audio import Audio
-from .media.clip import ClipRequest
+from .media.request import ClipRequest
 from .media.stream import Event, PicturesCame, PicturesEnded
 from .plan import Unit
 

@@ -19,8 +19,8 @@ import numpy as np
 from ..base import Pictures
 from ..errors import MediaError
 from .audio import Audio
-from .clip import Tally, absolute
 from .decode import media_error
+from .request import Tally, absolute
 from .stream import ClipStream
 from .worker import GarbageError, read_message, write_message
 

@@ -15,7 +15,8 @@ from ..base import Pictures
 from ..errors import MediaError
 from .audio import Audio, clip_bounds
 from .child import DecodeChild, GoneBefore
-from .clip import ClipRequest, decode_clip
+from .clip import decode_clip
+from .request import ClipRequest
 from .stream import ClipStream, Room, SoundCame, Stopped
 
 TIMEOUT_S = 20.0  # without a sign of life: a block, or that another second of packets was read
@@ -213,7 +214,7 @@ class DecodePool:
 
 
 class _Admitting:
-    """Waits for room before it passes on what is decoded in this process; follows `clip.Receiver`."""
+    """Waits for room before it passes on what is decoded in this process; follows `request.Receiver`."""
 
     def __init__(self, stream: ClipStream) -> None:
         self._stream = stream

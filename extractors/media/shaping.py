@@ -32,7 +32,9 @@ def shape_picture(picture: np.ndarray, shape: PictureShape) -> np.ndarray:
     height, width = picture.shape[:2]
     size = scaled_size(width, height, shape)
     if size != (width, height):
-        picture = _resize(picture, size, shape.filter)
+        picture = (
+            _by_opencv(picture, shape) if shape.filter == "opencv-linear" else _resize(picture, size, shape.filter)
+        )
     return np.ascontiguousarray(picture if shape.crop is None else _centre(picture, *shape.crop))
 
 
@@ -66,13 +68,19 @@ def require(shape: PictureShape) -> None:
 
 
 def _resize(picture: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
-    if how == "opencv-linear":
-        cv2 = _opencv()
-        return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_LINEAR))
     from PIL import Image
 
     resampling = Image.Resampling.BILINEAR if how == "bilinear" else Image.Resampling.BICUBIC
     return np.asarray(Image.fromarray(picture).resize(size, resampling))
+
+
+def _by_opencv(picture: np.ndarray, shape: PictureShape) -> np.ndarray:
+    cv2 = _opencv()
+    if shape.resize == "exact":
+        return np.asarray(cv2.resize(picture, (shape.width, shape.height), interpolation=cv2.INTER_LINEAR))
+    # By the factor, not by the size: OpenCV then samples at other places where the size had to be rounded.
+    factor = shape.width / min(picture.shape[:2])
+    return np.asarray(cv2.resize(picture, (0, 0), fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR))
 
 
 def _opencv() -> Any:

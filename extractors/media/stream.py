@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ..base import Pictures
 from ..errors import MediaError
 from .audio import Audio
-from .clip import ClipRequest, Tally
+from .request import ClipRequest, Tally
 
 
 class PicturesCame(NamedTuple):

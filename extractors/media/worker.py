@@ -92,7 +92,7 @@ def _listen(source: BinaryIO, requests: queue.SimpleQueue[dict[str, Any]]) -> No
 
 
 class _Answers:
-    """Writes what a clip gives; follows `clip.Receiver`."""
+    """Writes what a clip gives; follows `request.Receiver`."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -122,7 +122,8 @@ def _parts(error: MediaError | None) -> list[str] | None:
 
 
 def _answer(request: dict[str, Any], answers: BinaryIO) -> None:
-    from .clip import ClipRequest, decode_clip
+    from .clip import decode_clip
+    from .request import ClipRequest
 
     write_message(answers, {"kind": "taken"})
     tally = decode_clip(ClipRequest.from_json(request), _Answers(answers))

@@ -11,7 +11,7 @@ import pytest
 from cuebank.extractors.base import Needs, Rows
 from cuebank.extractors.errors import MediaError
 from cuebank.extractors.media import Audio
-from cuebank.extractors.media.clip import ClipRequest
+from cuebank.extractors.media.request import ClipRequest
 from cuebank.extractors.media.stream import SoundCame
 from cuebank.extractors.registry import card
 from cuebank.extractors.unit import process

@@ -13,8 +13,9 @@ import numpy as np
 
 from cuebank.extractors.base import Pictures
 from cuebank.extractors.errors import MediaError
-from cuebank.extractors.media.clip import ClipRequest, Tally, decode_clip
+from cuebank.extractors.media.clip import decode_clip
 from cuebank.extractors.media.demand import EveryFrame, PictureDemand, PictureShape
+from cuebank.extractors.media.request import ClipRequest, Tally
 
 WHOLE = PictureShape()
 STEP = 5  # grey levels from frame to frame; frame n has level 20 + 5 * (n % 40)
@@ -85,7 +86,7 @@ def _changed(packet: Any, data: bytes) -> Any:
 
 
 class Seen:
-    """Keeps what a clip gives; follows `clip.Receiver`."""
+    """Keeps what a clip gives; follows `request.Receiver`."""
 
     def __init__(self, request: ClipRequest) -> None:
         self.blocks: dict[int, list[Pictures]] = {number: [] for number in range(len(request.pictures))}

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cuebank.extractors.media.child import DecodeChild
-from cuebank.extractors.media.clip import ClipRequest, Tally
+from cuebank.extractors.media.request import ClipRequest, Tally
 from cuebank.extractors.media.stream import ClipStream, Room
 from cuebank.extractors.media.worker import read_message, write_message
 
