@@ -113,6 +113,9 @@ def _merge(
     index = committed._with_ids()
     if committed.unopened:  # what one of them replaces looks as if it counted; it must not be written as new
         return [_problem(name, committed.broken[one]) for one in sorted(committed.unopened)]
+    unread = [one for one in committed.visible if one in committed.broken]
+    if unread and only is not None:  # nothing is known of what counts in them, so they cannot be written anew
+        return [_problem(name, committed.broken[one]) for one in unread]
     problems = []
     keep = live_masks(index)
     if dropped:

@@ -12,6 +12,7 @@ from cuebank.store import BadInput, Conflict, Corrupt, FeatureStore, Key, NotFou
 from cuebank.store import drop as dropping
 from cuebank.store.compact import compact
 from cuebank.store.drop import drop, keys_of
+from cuebank.store.files import corrupt
 from cuebank.store.segments import Segment
 from cuebank.store.verify import verify
 
@@ -333,3 +334,30 @@ def scattered_versions(store_path, make_spec, make_series):
             store.commit()
         first = store._container.segments("demo.x")[0]
     return store_path, first
+
+
+@pytest.mark.parametrize("name", ["key_hash", "row_size"])
+def test_a_segment_that_becomes_unreadable_during_a_drop_keeps_its_series(marked_store, monkeypatch, name):
+    """Its index was read when the keys were looked for, and cannot be when the segment is to be written anew."""
+    with FeatureStore.open(marked_store) as store:
+        newest = store._container.segments("demo.x")[-1]
+    real = dropping.merge_segments
+
+    def once_broken(*arguments):
+        array = Segment.key_hash.fget if name == "key_hash" else Segment.row_size.fget
+
+        def fail(segment):
+            if newest in segment.file.where:
+                raise corrupt(segment.file.where, "It cannot be read just now.")
+            return array(segment)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Segment, name, property(fail))
+            return real(*arguments)
+
+    monkeypatch.setattr(dropping, "merge_segments", once_broken)
+    with FeatureStore.open(marked_store, "a") as store, pytest.raises(Conflict, match=newest):
+        drop(store, "demo.x", [(ID, "left")])
+    assert Key("c2") in names(marked_store)
+    assert Key(ID, "left") in names(marked_store)
+    assert verify(marked_store)["ok"]
