@@ -12,6 +12,7 @@ from typing import Any
 
 from ..checkpoint import as_weights, read_file, require_match
 from ..errors import WeightsError
+from ..imported import Imported
 from ..networks import i3d
 from ..networks.i3d_shape import I3dShape
 from ..random_weights import RULE, fill_all
@@ -19,6 +20,13 @@ from ..weights import LocatedWeights
 
 CLASSIFIER = "logits.conv3d.weight"
 RANDOM_RULE = f"{RULE}, convolutions x sqrt(2), running means - 1"
+
+
+def import_checkpoint(located: LocatedWeights, expected: I3dShape, backbone: str) -> Imported:
+    """Read an original checkpoint, whose names are ours; arguments and errors as those of `read`."""
+    tensors, _ = read(located, expected, backbone)
+    counters = [name for name in map(str, _content(located, backbone)) if i3d.is_counter(name)]
+    return Imported(tensors, {name: name for name in tensors}, tuple(counters))
 
 
 def read(located: LocatedWeights, expected: I3dShape, backbone: str) -> tuple[dict[str, Any], I3dShape]:
@@ -35,6 +43,16 @@ def read(located: LocatedWeights, expected: I3dShape, backbone: str) -> tuple[di
     Raises:
         WeightsError: if they cannot be read, or any name or shape differs.
     """
+    content = _content(located, backbone)
+    found = {str(name): tensor for name, tensor in content.items() if not i3d.is_counter(str(name))}
+    sizes = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in found.items()}
+    classes = (*sizes.get(CLASSIFIER, ()), 0)[0]
+    shape = replace(expected, classes=classes or expected.classes)
+    require_match(backbone, located.source, i3d.shapes(i3d.build(shape)), sizes)
+    return {name: as_weights(located.source, name, tensor) for name, tensor in found.items()}, shape
+
+
+def _content(located: LocatedWeights, backbone: str) -> Mapping[Any, Any]:
     content = read_file(located.file) if located.file else None
     if not isinstance(content, Mapping):
         raise WeightsError(
@@ -42,12 +60,7 @@ def read(located: LocatedWeights, expected: I3dShape, backbone: str) -> tuple[di
             f"It holds a {type(content).__name__}, not tensors by name.",
             "Give a file such as rgb_imagenet.pt.",
         )
-    found = {str(name): tensor for name, tensor in content.items() if not i3d.is_counter(str(name))}
-    sizes = {name: tuple(getattr(tensor, "shape", ())) for name, tensor in found.items()}
-    classes = (*sizes.get(CLASSIFIER, ()), 0)[0]
-    shape = replace(expected, classes=classes or expected.classes)
-    require_match(backbone, located.source, i3d.shapes(i3d.build(shape)), sizes)
-    return {name: as_weights(located.source, name, tensor) for name, tensor in found.items()}, shape
+    return content
 
 
 def random(shapes: Mapping[str, tuple[int, ...]], seed: int) -> dict[str, Any]:

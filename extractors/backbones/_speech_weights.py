@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from ..checkpoint import as_weights, plain, read_file, require_match
 from ..errors import WeightsError
+from ..imported import Imported, settings_of
 from ..networks import speech
 from ..networks.speech_shape import (
     SpeechShape,
@@ -43,12 +44,16 @@ _FAIRSEQ = (
 
 
 class Contents(NamedTuple):
-    """What a file says: tensors by the file's names, the network's measures, whether it wants normalised input."""
+    """What a file says: tensors by the file's names, the network's measures, whether it wants normalised input.
+
+    left_out: names of the tensors that the network does not use.
+    """
 
     tensors: dict[str, Any]
     shape: SpeechShape
     normalise: bool
     fairseq: bool
+    left_out: tuple[str, ...]
 
 
 def read(
@@ -67,6 +72,22 @@ def read(
     Raises:
         WeightsError: if they cannot be read, are of another network, or any name or shape differs.
     """
+    contents = _checked(located, known, backbone)
+    return _renamed(contents, located.source, backbone), contents.shape, contents.normalise
+
+
+def import_checkpoint(located: LocatedWeights, known: Mapping[str, SpeechShape], backbone: str) -> Imported:
+    """Read an original checkpoint; arguments and errors as those of `read`."""
+    contents = _checked(located, known, backbone)
+    tensors = _renamed(contents, located.source, backbone)
+    names = _names(contents)
+    if (positional := names[speech.POSITIONAL]) not in contents.tensors:
+        names[speech.POSITIONAL] = f"{positional}_g, {positional}_v"
+    return Imported(tensors, names, contents.left_out, {"normalise": contents.normalise})
+
+
+def _checked(located: LocatedWeights, known: Mapping[str, SpeechShape], backbone: str) -> Contents:
+    """Contents of a file, if it holds the network of the card."""
     expected = known[backbone]
     try:
         contents = _contents(located, expected)
@@ -86,7 +107,7 @@ def read(
             "It is another network:\n  " + "\n  ".join(lines) + "\n",
             f"Use --backbone {' or '.join(fitting)}." if fitting else "No backbone of cuebank has these measures.",
         )
-    return _renamed(contents, located.source, backbone), contents.shape, contents.normalise
+    return contents
 
 
 def fairseq_name(name: str, conv_norm: str) -> str:
@@ -123,24 +144,25 @@ def _contents(located: LocatedWeights, expected: SpeechShape) -> Contents:
         raise UnreadableShape(f"it holds a {type(content).__name__}, not tensors by name")
     inside = content.get("model")
     held = inside if isinstance(inside, Mapping) else content
-    tensors = _tidied(held)
+    tensors, left_out = _tidied(held)
     config = located.config("config.json")
     if config is not None:
         shape = from_transformers(config, expected.kind)
         # Not `do_normalize` of preprocessor_config.json: copies on the hub state it otherwise than the models were
         # trained (base on the plain waveform, large on a normalised one), and not every copy has the file.
-        return Contents(tensors, shape, shape.conv_norm == "layer", fairseq=False)
+        return Contents(tensors, shape, shape.conv_norm == "layer", False, left_out)
     expected = replace(expected, kind=_kind([str(name) for name in held], expected.kind))
     if not any(name.startswith("post_extract_proj.") for name in tensors):
         shape = replace(expected, conv_bias="feature_extractor.conv_layers.0.conv.bias" in tensors)
-        return Contents(tensors, shape, shape.conv_norm == "layer", fairseq=False)
+        said = settings_of(located).get("normalise")
+        return Contents(tensors, shape, shape.conv_norm == "layer" if said is None else bool(said), False, left_out)
     model, task = _fairseq_config(content)
     if "encoder_layers" in model:
         shape = from_fairseq(model, expected)
     else:
         shape = from_fairseq_tensors({name: tuple(tensor.shape) for name, tensor in tensors.items()}, expected)
     said = task.get("normalize")
-    return Contents(tensors, shape, shape.conv_norm == "layer" if said is None else bool(said), fairseq=True)
+    return Contents(tensors, shape, shape.conv_norm == "layer" if said is None else bool(said), True, left_out)
 
 
 def _kind(names: Sequence[str], otherwise: str) -> str:
@@ -168,25 +190,36 @@ def _fairseq_config(content: Mapping[str, Any]) -> tuple[dict[str, Any], dict[st
     return (args, args) if isinstance(args, dict) else ({}, {})
 
 
-def _tidied(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Tensors under the names of the bare model: a task's prefix removed, weight norm's parts by their older names."""
+def _tidied(tensors: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Tensors under the names of the bare model: a task's prefix removed, weight norm's parts by their older names.
+
+    Also the names of those that the network does not use.
+    """
     import torch
 
-    tidy = {}
+    tidy, left_out = {}, []
     for name, tensor in tensors.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             continue  # a checkpoint's bookkeeping
         name = older_name(_PREFIX.sub("", name))
-        if not _IGNORED.fullmatch(name):
+        if _IGNORED.fullmatch(name):
+            left_out.append(name)
+        else:
             tidy[name] = tensor
-    return tidy
+    return tidy, tuple(left_out)
+
+
+def _names(contents: Contents) -> dict[str, str]:
+    """The file's name of each tensor of our network."""
+    norm = contents.shape.conv_norm
+    ours = speech.shapes(speech.build(contents.shape))
+    return {name: fairseq_name(name, norm) if contents.fairseq else name for name in ours}
 
 
 def _renamed(contents: Contents, source: str, backbone: str) -> dict[str, Any]:
     """Tensors by our names, after a comparison in the file's own names."""
     ours = speech.shapes(speech.build(contents.shape))
-    norm = contents.shape.conv_norm
-    names = {name: fairseq_name(name, norm) if contents.fairseq else name for name in ours}
+    names = _names(contents)
     wanted = {names[name]: shape for name, shape in ours.items()}
     positional = names[speech.POSITIONAL]
     scale, direction = f"{positional}_g", f"{positional}_v"

@@ -22,9 +22,10 @@ from ..clip_pictures import CROP, SHORTEST
 from ..errors import WeightsError
 from ..media.demand import AtRate, PictureDemand, PictureShape, Slots, picture_rate
 from ..networks.i3d_shape import POOLED, I3dShape
-from ..weights import locate
+from ..weights import LocatedWeights, locate
 
 if TYPE_CHECKING:
+    from ..imported import Imported
     from ..networks.i3d import I3dNetwork
     from ._i3d_windows import I3dWork
 
@@ -108,6 +109,13 @@ def load(card: Card, settings: ExtractorSettings) -> I3dExtractor:
         recorded["rule"] = _i3d_weights.RANDOM_RULE
     i3d.install(network, {name: tensors[name] for name in needed}, device)
     return I3dExtractor(card, settings, shape, windows, network, recorded, located.tag)
+
+
+def import_checkpoint(card: Card, located: LocatedWeights) -> Imported:
+    """Read an original checkpoint; see `extractors.imported`."""
+    from . import _i3d_weights
+
+    return _i3d_weights.import_checkpoint(located, SHAPES[card.name], card.name)
 
 
 def _end_point(card: Card, layer: str) -> str:

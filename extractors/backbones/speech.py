@@ -25,15 +25,16 @@ from ...store.timebase import Timebase
 from ..base import Card, ExtractorSettings, Needs, Rows, check_device
 from ..networks.speech_shape import SpeechShape
 from ..random_weights import fill_all
-from ..weights import locate
+from ..weights import LocatedWeights, locate
 from ._speech import circumstances, first_steps, free_of, inference, looked_at, mean_rows, own_copy
 from ._speech_cards import CARDS, RATE_HZ, SHAPES
 
 if TYPE_CHECKING:
+    from ..imported import Imported
     from ..media.audio import Audio
     from ..networks.speech import SpeechNetwork
 
-__all__ = ["CARDS", "SHAPES", "SpeechExtractor", "load"]
+__all__ = ["CARDS", "SHAPES", "SpeechExtractor", "import_checkpoint", "load"]
 
 VERSION = 2  # raise it whenever the numbers change; 2: sound above 60 s in windows
 NORM_EPS = 1e-5
@@ -60,6 +61,13 @@ def load(card: Card, settings: ExtractorSettings) -> SpeechExtractor:
         tensors = fill_all(needed, settings.seed)
     speech.install(network, {name: tensors[name] for name in needed}, device)
     return SpeechExtractor(card, settings, shape, network, normalise, located.recipe(), located.tag)
+
+
+def import_checkpoint(card: Card, located: LocatedWeights) -> Imported:
+    """Read an original checkpoint; see `extractors.imported`."""
+    from . import _speech_weights
+
+    return _speech_weights.import_checkpoint(located, SHAPES, card.name)
 
 
 def _layer(card: Card, layer: str) -> int | None:
