@@ -16,13 +16,15 @@ from cuebank.store import Clip, ClipsTable, FeatureSpec, FeatureStore, Recipe, S
 
 KEYS = [(f"clip {i}", None if i % 3 else "left") for i in range(9)]
 CANARY = 31337.0  # the only number in the rows of the twin; in the store it never occurs
-COMMITS = (("demo.x", range(6)), ("demo.y", range(7)), ("demo.x", range(3, 8)), ("demo.x", (0, 8)))
+FIRST = (("demo.x", range(6)), ("demo.y", range(7)), ("words.x", range(7)), ("demo.x", range(3, 8)))
+COMMITS = (*FIRST, ("demo.x", (0, 8)), ("words.x", (0, 8)))
 
 
 def specs() -> dict[str, FeatureSpec]:
     """Return the feature sets; the second one is compressed where this version of the store can."""
     codec = {"codec": "blosc"} if "codec" in FeatureSpec.__dataclass_fields__ else {}
     return {
+        "words.x": FeatureSpec("words.x", "text", 1, "int64", Recipe("words", {"source": "none"})),
         "demo.x": FeatureSpec("demo.x", "numeric", 3, "float32", Recipe("demo", {"source": "none"})),
         "demo.y": FeatureSpec("demo.y", "numeric", 2, "float64", Recipe("demo", {"source": "none"}), **codec),
     }
@@ -32,8 +34,11 @@ SPECS = specs()
 
 
 def rows(spec: FeatureSpec, key: int, version: int) -> Series:
-    """Return a version of a series; all of its numbers are small and different."""
+    """Return a version of a series; all of its numbers are small and different. Texts are of several lengths."""
     count = 2 + 3 * key
+    if spec.is_text:
+        texts = [f"{version} é{key} {row} " * (row % 4) for row in range(count)]
+        return Series(np.array(texts, object), np.arange(count) / 25, np.ones(count, bool))
     values = np.arange(count * spec.dim).reshape(count, spec.dim) + 1000 * version + 100 * key
     return Series(values.astype(spec.dtype), np.arange(count) / 25, np.ones(count, bool))
 
@@ -41,12 +46,14 @@ def rows(spec: FeatureSpec, key: int, version: int) -> Series:
 def canary(spec: FeatureSpec, key: int, version: int) -> Series:
     """Return what the twin has in place of it."""
     series = rows(spec, key, version)
+    if spec.is_text:
+        return series._replace(values=np.array([str(CANARY)] * len(series.values), object))
     return Series(np.full_like(series.values, CANARY), series.times, series.valid)
 
 
 def make(path: Path, content: Callable[[FeatureSpec, int, int], Series]) -> None:
     """Make a store: overwritten series, a failure, two clips tables, merged segments and newer ones beside them."""
-    for commits in (range(3), range(3, len(COMMITS))):
+    for commits in (range(len(FIRST)), range(len(FIRST), len(COMMITS))):
         with FeatureStore.open(path, "a") as store:
             for version in commits:
                 name, keys = COMMITS[version]
