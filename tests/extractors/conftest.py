@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 
 from cuebank.store import Clip, ClipsTable
+
+sys.path.append(str(Path(__file__).parent))  # for `film_maker`
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import wave
 from collections.abc import Callable
 from fractions import Fraction
@@ -13,7 +12,6 @@ import av
 import numpy as np
 import pytest
 
-sys.path.append(str(Path(__file__).parent))  # for `film_maker`
 STRICT = {"strict": "experimental"}  # FFmpeg's own Vorbis encoder
 
 
