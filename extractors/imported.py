@@ -1,8 +1,8 @@
 """Weights that `import-weights` took out of an original checkpoint, and the folder they lie in.
 
 A family whose original checkpoints can be imported has, in its file, a function
-`import_checkpoint(card, located) -> Imported`. It reads strictly: every tensor that the network needs, in its shape, and
-no other but those that are known to be of no use. What it returns becomes a folder that `--weights` takes:
+`import_checkpoint(card, located) -> Imported`. It reads strictly: every tensor that the network needs, in its shape,
+and no other but those that are known to be of no use. What it returns becomes a folder that `--weights` takes:
 `model.safetensors`, `card.json`, and files of the original that the family's `load` looks at.
 """
 
@@ -72,3 +72,9 @@ def settings_of(located: LocatedWeights) -> dict[str, Any]:
     """
     card = None if located.folder is None else read_card(located.folder)
     return {} if card is None else dict(card["settings"])
+
+
+def files_of(located: LocatedWeights, *names: str) -> dict[str, bytes]:
+    """Return those of the named files that lie in the folder of weights, for `Imported.files`."""
+    folder = located.folder
+    return {name: (folder / name).read_bytes() for name in names if folder and (folder / name).is_file()}
