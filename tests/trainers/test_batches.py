@@ -108,6 +108,11 @@ def test_a_feature_set_that_is_not_there_or_no_numbers_is_refused(store: Feature
     store.create(FeatureSpec("label.x", "label", 1, "float32", store.spec(NAME).recipe))
     with pytest.raises(BadInput, match="Its kind is label"):
         gather(store, [clip("a")], {"audio": "label.x"})
+    store.create(FeatureSpec("words.x", "text", 1, "int64", store.spec(NAME).recipe))
+    store.write("words.x", "a", None, ["spoken"], [0], [True])
+    store.commit()
+    with pytest.raises(BadInput, match="Its kind is text"):
+        gather(store, [clip("a")], {"audio": "words.x"})
 
 
 def test_many_clips_left_out_are_named_by_the_first_three_and_counted() -> None:
