@@ -128,11 +128,11 @@ def test_blosc_is_shown_no_frame_whose_header_lies_about_its_length_or_compresso
 
 
 @pytest.mark.parametrize("codec", COMPRESSING)
-def test_thousands_of_mutated_frames_are_read_or_corrupt_and_nothing_else(codec: str) -> None:
+def test_a_thousand_mutated_frames_are_read_or_corrupt_and_nothing_else(codec: str) -> None:
     rng = np.random.default_rng(3)
     chunks = [chunk("<f2", rows, seed=rows) for rows in (1, 30, 3000)]
     outcomes = set()
-    for i in range(3000):
+    for i in range(1000):
         data = chunks[i % len(chunks)]
         frame = mutated(bytearray(encode(codec, data, 2)), rng)
         if codec == "blosc" and i % 2 and len(frame) >= 16:  # an honest length, so that C-Blosc itself is reached

@@ -45,14 +45,14 @@ def test_many_series_in_many_segments_are_found_quickly(store_path, make_spec):
             store.write("demo.x", f"clip {i}", None, *rows)
             if i % 2000 == 1999:
                 store.commit()
-    begin = time.perf_counter()
+    begin = time.process_time()
     store = FeatureStore.open(store_path)
     assert len(store.series("demo.x")) == 20_000
-    assert time.perf_counter() - begin < 1  # it takes a few milliseconds
-    begin = time.perf_counter()
+    assert time.process_time() - begin < 1  # it takes a few milliseconds
+    begin = time.process_time()
     for i in range(0, 20_000, 10):
         assert store.read("demo.x", f"clip {i}").values.shape == (1, 3)
-    assert time.perf_counter() - begin < 2  # about 10 microseconds each
+    assert time.process_time() - begin < 2  # about 10 microseconds each
 
 
 def test_more_segments_than_may_be_mapped_at_once_are_read(store_path, make_spec, make_series):
@@ -107,9 +107,9 @@ def test_a_store_of_two_thousand_failures_lists_them(store_path, make_spec):
         for i in range(2000):
             store.record_failure("demo.x", f"c{i}", None, f"reason {i}")
         store.commit()
-        begin = time.perf_counter()
+        begin = time.process_time()
         found = store.failures("demo.x")
-        assert time.perf_counter() - begin < 1
+        assert time.process_time() - begin < 1
     assert found[1234] == ("c1234", None, "reason 1234")
     assert verify(store_path)["ok"]
 

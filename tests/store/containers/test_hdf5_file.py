@@ -184,7 +184,7 @@ FORGERIES = {
 @pytest.mark.parametrize("field", FORGERIES)
 def test_forged_numbers_are_found_quickly_and_without_much_memory(one_segment, field):
     file = segment_of(one_segment)
-    whole, begin = file.read_bytes(), time.monotonic()
+    whole, begin = file.read_bytes(), time.process_time()
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for value in HUGE:
         if (field == "document size" and not value) or (field == "offsets" and value == [[]]):
@@ -195,18 +195,18 @@ def test_forged_numbers_are_found_quickly_and_without_much_memory(one_segment, f
             FeatureStore.open(one_segment).read("demo.x", "no such clip")
         segment_of(one_segment).unlink()
         file.write_bytes(whole)
-    assert time.monotonic() - begin < 2 * len(HUGE)
+    assert time.process_time() - begin < 2 * len(HUGE)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 300_000
 
 
 def test_a_directory_of_endless_lists_is_refused_quickly(one_segment):
     file = segment_of(one_segment)
-    data, begin = file.read_bytes(), time.monotonic()
+    data, begin = file.read_bytes(), time.process_time()
     for text in (b"[" * 2**20, b'{"bundles":' + b"[" * 2**20, b'{"bundles":{"":[' + b"[]," * 2**20, b"\xff" * 100):
         head = Frame(len(data), len(text), crc32c(text), 0, len(data) + len(text)).render()
         file.write_bytes(head + data[USER_BLOCK:] + text)
         assert is_found(one_segment)
-    assert time.monotonic() - begin < 4
+    assert time.process_time() - begin < 4
 
 
 def test_arrays_that_overlap_are_found(one_segment):
