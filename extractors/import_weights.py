@@ -197,8 +197,11 @@ def save(tensors: Mapping[str, Any], path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
+    write_file(path, b"")
+    usual = path.stat().st_mode  # the library makes files that only their owner may read
     try:
         save_file(dict(tensors), path, metadata={"format": "pt"})
+        path.chmod(usual)
     except SafetensorError as error:  # the library's name for errors of the disk, too
         count = sum(tensor.nbytes for tensor in tensors.values())
         raise WeightsError(

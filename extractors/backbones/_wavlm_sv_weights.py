@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ..checkpoint import as_weights, read_file, require_match
 from ..errors import WeightsError
+from ..imported import Imported, files_of
 from ..networks import speech, wavlm_xvector
 from ..networks.speech_shape import UnreadableShape, from_transformers
 from ..networks.wavlm_xvector import BODY, XVectorShape
@@ -25,6 +26,17 @@ class XVectorWeights(NamedTuple):
     tensors: dict[str, Any]
     shape: XVectorShape
     normalise: bool
+
+
+def import_checkpoint(located: LocatedWeights, expected: XVectorShape, backbone: str) -> Imported:
+    """Read an original checkpoint; arguments and errors as those of `read`."""
+    tensors = read(located, expected, backbone).tensors
+    found = [older_name(str(name)) for name in (read_file(located.file) if located.file else {})]
+    names = {name: name for name in tensors}
+    if _POSITIONAL not in found:
+        names[_POSITIONAL] = f"{_POSITIONAL}_g, {_POSITIONAL}_v"
+    left_out = tuple(name for name in found if _IGNORED.fullmatch(name))
+    return Imported(tensors, names, left_out, files=files_of(located, "config.json", "preprocessor_config.json"))
 
 
 def read(located: LocatedWeights, expected: XVectorShape, backbone: str) -> XVectorWeights:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from ...store.errors import BadInput
 from ..base import Card, ExtractorSettings, check_device
 from ..errors import WeightsError
+from ..imported import Imported, files_of
 from ..networks.vit_shape import VitShape
 from ..random_weights import fill_all
-from ..weights import locate
+from ..weights import LocatedWeights, locate
 from ._speech import inference
 from ._stills import RATE_HZ, Loaded, Output, StillExtractor
 
@@ -128,6 +129,15 @@ def load(card: Card, settings: ExtractorSettings) -> StillExtractor:
             unhashed={"attention": vit.ATTENTION},
         ),
     )
+
+
+def import_checkpoint(card: Card, located: LocatedWeights) -> Imported:
+    """Read an original checkpoint; see `extractors.imported`."""
+    from . import _vit_weights
+
+    weights = _vit_weights.read(located, SHAPES.get(card.name), card.name, SHAPES)
+    files = files_of(located, "config.json", "preprocessor_config.json")
+    return Imported(weights.tensors, {name: name for name in weights.tensors}, weights.left_out, files=files)
 
 
 def _layers(card: Card, settings: ExtractorSettings) -> list[int | None]:

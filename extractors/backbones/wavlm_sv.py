@@ -18,12 +18,13 @@ from ...store.recipe import FeatureSpec, Recipe
 from ..base import Card, ExtractorSettings, Needs, Rows, check_device
 from ..networks.speech_shape import SpeechShape
 from ..random_weights import fill_all
-from ..weights import locate
+from ..weights import LocatedWeights, locate
 from ._speech import circumstances, first_steps, free_of, inference, looked_at, mean_rows, own_copy
 from ._speech_cards import RATE_HZ
 from ._viper_windows import SAMPLES, cut_windows, viper_windows
 
 if TYPE_CHECKING:
+    from ..imported import Imported
     from ..media.audio import Audio
     from ..networks.wavlm_xvector import XVectorNetwork, XVectorShape
 
@@ -97,6 +98,13 @@ def load(card: Card, settings: ExtractorSettings) -> XVectorExtractor:
         tensors = fill_all(speech.shapes(network), settings.seed)
     speech.install(network, tensors, device)
     return XVectorExtractor(card, settings, network, normalise, located.recipe(), located.tag)
+
+
+def import_checkpoint(card: Card, located: LocatedWeights) -> Imported:
+    """Read an original checkpoint; see `extractors.imported`."""
+    from . import _wavlm_sv_weights
+
+    return _wavlm_sv_weights.import_checkpoint(located, shapes()[card.name], card.name)
 
 
 class XVectorExtractor:

@@ -91,6 +91,7 @@ def test_the_card_says_where_everything_is_from(checkpoint: Path, tmp_path: Path
         "sha256": sha256_file(checkpoint),
         "bytes": checkpoint.stat().st_size,
     }
+    assert len({path.stat().st_mode for path in report.folder.iterdir()}) == 1, "both can be read by the same people"
     assert (card["backbone"], card["licence"], card["tag"]) == ("hubert-tiny", "MIT", "hubert_tiny")
     assert card["renamed"]["encoder.layers.1.attention.q_proj.weight"] == "encoder.layers.1.self_attn.q_proj.weight"
     positional = next(theirs for ours, theirs in card["renamed"].items() if "pos_conv" in ours and "bias" not in ours)
@@ -236,3 +237,34 @@ def test_backbones_without_weights_are_told_from_those_with(tmp_path: Path, chec
         import_weights(checkpoint, "hubrt", out=tmp_path / "imported")
     with pytest.raises(NotFound, match="no such file"):
         import_weights("facebook/hubert-base-ls960", "hubert-base", out=tmp_path / "imported")
+
+
+def network_of(extractor: Any) -> torch.nn.Module:
+    return extractor.loaded.forward._network if hasattr(extractor, "loaded") else extractor._network
+
+
+def random_tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(5)
+    return {name: 0.3 * torch.randn(value.shape, generator=generator) for name, value in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("name", ["vit-tiny", "wavlm-tiny-sv", "wavlm-tiny", "wav2vec2-tiny", "hubert-tiny"])
+def test_a_transformers_folder_gives_the_same_network_and_keeps_its_configuration(name: str, tmp_path: Path) -> None:
+    network = network_of(load(name, ExtractorSettings(weights="random")))
+    folder = tmp_path / "model"
+    folder.mkdir()
+    torch.save(random_tensors(network), folder / "pytorch_model.bin")
+    if name == "vit-tiny":
+        size = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
+        config = {"model_type": "vit", **size, "image_size": 32, "patch_size": 8}
+        (folder / "config.json").write_text(json.dumps(config))
+        (folder / "preprocessor_config.json").write_text('{"size": 32, "image_mean": [0.1, 0.2, 0.3]}')
+    if name == "wavlm-tiny-sv":
+        (folder / "preprocessor_config.json").write_text('{"do_normalize": true}')
+    report = import_weights(folder, name, out=tmp_path / "imported")
+    one, two = (load(name, ExtractorSettings(weights=str(path))) for path in (folder, report.folder))
+    states = [network_of(extractor).state_dict() for extractor in (one, two)]
+    assert states[0].keys() == states[1].keys()
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    assert one.specs[0].recipe.preprocessing == two.specs[0].recipe.preprocessing
+    assert one.specs[0].name == two.specs[0].name
