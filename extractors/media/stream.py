@@ -169,6 +169,8 @@ class ClipStream:
     def finish(self, error: MediaError | None = None, tally: Tally | None = None) -> None:
         """There will be no more; what has not ended gets `error`."""
         if error is not None:
+            if self._room.cancelled:
+                return  # it was stopped, which is not the clip's fault: whoever iterates hears `Stopped`
             for demand in sorted(self._open_pictures):
                 self.pictures_end(demand, error)
             for number in sorted(self._open_sounds):

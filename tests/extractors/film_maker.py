@@ -57,9 +57,9 @@ def make_film(
             video.set_display_rotation(rotation)
         if sound is not None:
             sound.layout = "mono"
-            tone = (8000 * np.sin(np.arange(round(sound_s * 48000)) * 0.05)).astype(np.int16)
-            for at in range(0, len(tone), 4800):
-                block = av.AudioFrame.from_ndarray(tone[None, at : at + 4800], format="s16", layout="mono")
+            for at in range(0, round(sound_s * 48000), 4800):
+                tone = (8000 * np.sin(np.arange(at, min(at + 4800, round(sound_s * 48000))) * 0.05)).astype(np.int16)
+                block = av.AudioFrame.from_ndarray(tone[None], format="s16", layout="mono")
                 block.sample_rate, block.time_base, block.pts = 48000, Fraction(1, 48000), at
                 container.mux(sound.encode(block))
             container.mux(sound.encode(None))
