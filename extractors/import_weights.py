@@ -241,7 +241,7 @@ def write_weights(
     digest = sha256_file(folder / TENSORS)
     renamed = {ours: theirs for ours, theirs in imported.names.items() if ours != theirs}
     parameters = sum(tensor.numel() for tensor in tensors.values())
-    content = {
+    page = {
         "format": FORMAT,
         "backbone": card.name,
         "tag": tag or original_tag(located.folder if located.folder is not None else file),
@@ -258,7 +258,7 @@ def write_weights(
         "cuebank": __version__,
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
     }
-    write_file(folder / CARD, (json.dumps(content, indent=1) + "\n").encode())
+    write_file(folder / CARD, (json.dumps(page, indent=1) + "\n").encode())
     return ImportReport(
         backbone=card.name,
         folder=folder,

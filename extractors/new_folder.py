@@ -19,7 +19,8 @@ def new_folder(target: Path, replaceable: frozenset[str] | None) -> Iterator[Pat
 
     Args:
         target: the folder to make; one that is empty is taken over.
-        replaceable: the names that an older folder may hold if it is to be replaced; None: it is never replaced.
+        replaceable: the files, as paths from the folder, that an older one may hold if it is to be replaced; None: it
+            is never replaced.
 
     Raises:
         Conflict: if there is an older folder that must not be replaced.
@@ -46,9 +47,9 @@ def check_free(target: Path, replaceable: frozenset[str] | None) -> None:
     """Check that `new_folder` may make this folder, before any work; arguments and errors as there."""
     if not target.name or (target.exists() and not target.is_dir()) or target.is_symlink():
         raise _in_the_way(target)
-    held = {path.name for path in target.iterdir()} if target.is_dir() else set()
+    held = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_symlink() or not path.is_dir()}
     asked = f"The folder `{target}` was to be made."
-    if held and replaceable is None:
+    if replaceable is None and target.is_dir() and any(target.iterdir()):
         raise Conflict(asked, "It is there already.", "Choose another with --out, or replace it with --overwrite.")
     if replaceable is not None and (others := sorted(held - replaceable)):
         found = f"It is there already, with {', '.join(others[:5])}, which no import wrote."
