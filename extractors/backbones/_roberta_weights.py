@@ -9,12 +9,23 @@ from typing import Any
 
 from ..checkpoint import as_weights, read_file, require_match
 from ..errors import WeightsError
+from ..imported import Imported, files_of
 from ..networks import roberta, speech
 from ..networks.roberta import RobertaShape, UnreadableShape
 from ..weights import LocatedWeights
+from ._roberta_tokens import PARTS, WHOLE
 
 # Parts of published files that other tasks use, and constants that older versions of transformers saved.
 _IGNORED = re.compile(r"((pooler|lm_head|classifier|qa_outputs)\..*|cls\..*|embeddings\.(position_ids|token_type_ids))")
+
+
+def import_checkpoint(located: LocatedWeights, expected: RobertaShape, backbone: str) -> Imported:
+    """Read an original checkpoint; arguments and errors as those of `read`."""
+    tensors, _ = read(located, expected, backbone)
+    found = [str(name).removeprefix("roberta.") for name in (read_file(located.file) if located.file else {})]
+    left_out = tuple(name for name in found if _IGNORED.fullmatch(name))
+    files = files_of(located, "config.json", WHOLE, *PARTS)
+    return Imported(tensors, {name: name for name in tensors}, left_out, files=files)
 
 
 def read(located: LocatedWeights, expected: RobertaShape, backbone: str) -> tuple[dict[str, Any], RobertaShape]:
