@@ -6,24 +6,20 @@ first thing that is. They are the tests of the backbones that come with this pac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from ..store.errors import CuebankError
 from ..store.recipe import FeatureSpec
-from .base import Card, Extractor, ExtractorSettings, Pictures, Rows
+from .base import Card, Extractor, ExtractorSettings, Rows
+from .contract_media import Medium, feed, lengths, noise, same_bits, span
 from .media.audio import Audio
-from .media.demand import AtRate, Slots
 from .registry import card, load
 
-Medium = Audio | list[Pictures]
 RATES = ("24000/1001", "25", "30000/1001", "30", "50", "variable")
-SOUND_LENGTHS_S = (0.3, 1.0, 1.7)
-PICTURE_LENGTHS_S = (1.0, 1.6, 2.4)
 EPS_S = 1e-6
 
 
@@ -86,70 +82,6 @@ def check_backbone(name: str, report: Callable[[str], None] = lambda check: None
     return list(CHECKS)
 
 
-def feed(extractor: Extractor, medium: Medium, blocks: Sequence[int] = ()) -> list[Rows]:
-    """Send a medium through a backbone.
-
-    Args:
-        extractor: the backbone.
-        medium: sound, or pictures in blocks.
-        blocks: lengths of blocks to cut pictures into anew, used in turn; none: as they are.
-    """
-    if isinstance(medium, Audio):
-        return extractor.extract(medium)
-    work = extractor.begin()
-    for block in _cut(medium, blocks) if blocks else medium:
-        work.add(block)
-    return work.finish()
-
-
-def noise(extractor: Extractor, seconds: float, seed: int = 0, start_s: float = 0.0) -> Medium | None:
-    """Return noise of the kind that a backbone needs; None if it needs neither sound nor pictures."""
-    rng = np.random.default_rng(seed)
-    rate_hz, demand = extractor.needs.sound_hz, extractor.needs.pictures
-    if rate_hz is not None:
-        samples = rng.standard_normal(round(seconds * rate_hz))
-        return Audio((0.1 * samples).astype(np.float32), rate_hz, start_s)
-    if demand is None:
-        return None
-    width, height = demand.shape.final or (64, 64)
-    if isinstance(demand.sampling, Slots):
-        times = start_s + (np.arange(demand.sampling.count) + 0.5) * seconds / demand.sampling.count
-    else:
-        rate = demand.sampling.rate_hz if isinstance(demand.sampling, AtRate) else Fraction(25)
-        first = round(start_s * rate)
-        times = np.array([float((first + number) / rate) for number in range(round(seconds * rate))])
-    frames = rng.integers(0, 256, (len(times), height, width, 3), np.uint8)
-    frames.flags.writeable = False
-    return list(_cut([Pictures(frames, times, np.ones(len(times), bool))], (16,)))
-
-
-def lengths(extractor: Extractor) -> tuple[float, ...]:
-    """Return lengths in seconds of noise that the checks use."""
-    return SOUND_LENGTHS_S if extractor.needs.sound_hz is not None else PICTURE_LENGTHS_S
-
-
-def _cut(pictures: Sequence[Pictures], sizes: Sequence[int]) -> Iterator[Pictures]:
-    whole = [np.concatenate(parts) for parts in zip(*pictures, strict=True)]
-    at, turn = 0, 0
-    while at < len(whole[1]):
-        step = sizes[turn % len(sizes)]
-        yield Pictures(*(part[at : at + step] for part in whole))
-        at, turn = at + step, turn + 1
-
-
-def _same(one: Rows, other: Rows) -> bool:
-    return all(a.tobytes() == b.tobytes() for a, b in zip(one, other, strict=True))
-
-
-def _span(extractor: Extractor, medium: Medium) -> tuple[float, float]:
-    """When a medium begins and ends."""
-    if isinstance(medium, Audio):
-        return medium.start_s, medium.start_s + medium.duration_s
-    times = np.concatenate([block.times for block in medium])
-    step = float(times[1] - times[0])
-    return float(times[0]), float(times[-1]) + step
-
-
 def _check_shapes(subject: Subject) -> None:
     layers = subject.layers()
     extractor = subject.make(layers=layers)
@@ -181,7 +113,7 @@ def _expected_count(
     """How many whole windows there must be, and how many there are; recipes may fill up windows at the ends."""
     if spec.timebase is None:
         return None
-    begin, end = _span(extractor, medium)
+    begin, end = span(extractor, medium)
     due = spec.timebase.count(end - begin)
     if subject.card.layers:
         return due, len(rows.times)
@@ -204,7 +136,7 @@ def _check_times(subject: Subject) -> None:
         if medium is None:
             return
         rows, spec = feed(extractor, medium)[0], extractor.specs[0]
-        begin, end = _span(extractor, medium)
+        begin, end = span(extractor, medium)
         found = f"They go from {rows.times[0]:.4f} to {rows.times[-1]:.4f} s; the stream from {begin:.4f} to {end:.4f}."
         subject.require(bool((np.diff(rows.times) > 0).all() or spec.timebase is None), asked, "They do not rise.")
         subject.require(rows.times[0] >= begin - EPS_S and rows.times[-1] <= end + EPS_S, asked, found)
@@ -224,7 +156,7 @@ def _check_alone(subject: Subject) -> None:
     feed(company, other)
     for _ in range(2):
         again = feed(company, one)
-        same = all(_same(a, b) for a, b in zip(alone, again, strict=True))
+        same = all(same_bits(a, b) for a, b in zip(alone, again, strict=True))
         subject.require(same, asked, "Its rows are not the same bits.")
     different = feed(company, other)[0].values
     unlike = different.shape != alone[0].values.shape or not np.array_equal(different, alone[0].values)
@@ -242,14 +174,14 @@ def _check_blocks(subject: Subject) -> None:
     if isinstance(medium, list):
         for sizes in ((1,), (32,), (3, 7, 16)):
             found = f"Blocks of {sizes} give other bits."
-            subject.require(_same(expected, feed(extractor, medium, sizes)[0]), asked, found)
+            subject.require(same_bits(expected, feed(extractor, medium, sizes)[0]), asked, found)
         return
     for offset in range(1, 5):
         shifted = np.zeros(len(medium.samples) + 8, np.float32)[offset:][: len(medium.samples)]
         shifted[:] = medium.samples
         shifted.flags.writeable = False
         moved = feed(extractor, Audio(shifted, medium.rate_hz, 0.0))[0]
-        subject.require(_same(expected, moved), asked, f"Shifted by {offset} samples it gives other bits.")
+        subject.require(same_bits(expected, moved), asked, f"Shifted by {offset} samples it gives other bits.")
 
 
 def _check_gradients(subject: Subject) -> None:

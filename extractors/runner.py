@@ -9,24 +9,22 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
 from ..store.clips_table import ClipsTable
 from ..store.compact import compact
-from ..store.errors import BadInput, Conflict
+from ..store.errors import Conflict
 from ..store.feature_store import FeatureStore
 from .base import Extractor, ExtractorSettings
+from .choices import by_name, check_pace, devices_of, names_of, weights_of
 from .deal import deal_out
 from .media.isolation import DecodePool
 from .media.shaping import require
 from .media.stream import ClipStream
 from .plan import Plan, Unit, make_plan, refuse_changed_clips, refuse_conflicts
-from .registry import card, load
+from .registry import load
 from .report import Estimate, ExtractReport, Failed, Progress
 from .series_writer import SeriesWriter
 from .unit import process, read, request_of
-
-T = TypeVar("T")
 
 
 def extract(
@@ -83,16 +81,16 @@ def extract(
         CuebankError: if the disk fails.
     """
     started = time.monotonic()
-    names = _names(backbones)
+    names = names_of(backbones)
     table = clips if isinstance(clips, ClipsTable) else ClipsTable.read_csv(clips)
-    _check_pace(decode_workers, commit_every_s)
-    devices = _devices(device)
+    check_pace(decode_workers, commit_every_s)
+    devices = devices_of(device)
     settings = [
         ExtractorSettings(
-            weights=_weights(name, names, weights),
+            weights=weights_of(name, names, weights),
             seed=seed,
-            layers=tuple(_by_name(name, names, layers, ("last",))),
-            pooling=_by_name(name, names, pooling, "none"),
+            layers=tuple(by_name(name, names, layers, ("last",))),
+            pooling=by_name(name, names, pooling, "none"),
             precision=precision,
             dtype=dtype,
             keep_last_s=keep_last_s,
@@ -116,62 +114,6 @@ def extract(
         if dry_run:
             return run.survey(overwrite, keep_last_s)
         return run.run(overwrite, decode_workers, commit_every_s, progress)
-
-
-def _names(backbones: str | Sequence[str]) -> list[str]:
-    names = [card(name).name for name in ([backbones] if isinstance(backbones, str) else backbones)]
-    if not names or len(set(names)) != len(names):
-        raise BadInput(
-            f"The backbones {', '.join(names) or '(none)'} were asked for.",
-            "At least one is needed, each of them once.",
-            "Name each with --backbone; `cuebank backbones` lists them.",
-        )
-    return names
-
-
-def _check_pace(decode_workers: int, commit_every_s: float) -> None:
-    if decode_workers < 0 or not commit_every_s >= 0:
-        raise BadInput(
-            f"{decode_workers} decode workers and a commit every {commit_every_s} s were asked for.",
-            "Neither can be negative.",
-            "Use 0 or more.",
-        )
-
-
-def _devices(device: str | Sequence[str]) -> list[str]:
-    devices = [device] if isinstance(device, str) else list(device)
-    if not devices or len(set(devices)) != len(devices):
-        raise BadInput(
-            f"The devices {', '.join(devices) or '(none)'} were given.",
-            "At least one is needed, each of them once.",
-            "Use e.g. cpu, or cuda:0 and cuda:1.",
-        )
-    return devices
-
-
-def _weights(name: str, names: list[str], weights: str | Mapping[str, str] | None) -> str | None:
-    """The weights for one backbone."""
-    if isinstance(weights, str) and weights != "random" and len(names) > 1:
-        raise BadInput(
-            f"The weights `{weights}` were given for {len(names)} backbones.",
-            "They belong to one network only.",
-            "Extract one backbone at a time, or give weights by name.",
-        )
-    return _by_name(name, names, weights, None)
-
-
-def _by_name(name: str, names: list[str], given: T | Mapping[str, T], default: T) -> T:
-    """What was given for all backbones, or for the one of this name."""
-    if not isinstance(given, Mapping):
-        return given
-    chosen = {card(one).name: value for one, value in given.items()}
-    if unknown := set(chosen) - set(names):
-        raise BadInput(
-            f"Something was given for {', '.join(sorted(unknown))}.",
-            f"The backbones asked for are {', '.join(names)}.",
-            "Give it by these names.",
-        )
-    return chosen.get(name, default)
 
 
 @contextmanager

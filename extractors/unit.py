@@ -173,6 +173,8 @@ def _out_of_memory(error: Exception) -> bool:
 
 def _storable(spec: FeatureSpec, rows: Rows) -> Outcome:
     """The rows, or why the store cannot hold them."""
+    if spec.kind != "numeric":
+        return rows
     asked = f"`{spec.name}` was computed."
     values = rows.values[rows.valid]
     # The largest is NaN or infinite if any value is.
