@@ -25,39 +25,21 @@ from ..store.keys import slug
 from ..store.recipe import FeatureSpec
 from . import registry
 from .base import Card, ExtractorSettings
-from .checkpoint import MAX_DIFFERENCES, read_file, sha256_file
+from .checkpoint import sha256_file
 from .errors import WeightsError
 from .hub import at_hand, fetch
 from .import_weights import ImportReport, default_name, existing, importer, replaceable, save, write_weights
 from .imported import CARD, FORMAT
 from .new_folder import check_free, new_folder
+from .sempi_checkpoint import PARTS, read_fusion
 from .weights import LocatedWeights
 
 NAME = "sempi"
 HEAD = "head"  # folder of the head
-HEAD_PREFIXES = ("extra_mlp.", "out.")
-UNUSED_PREFIXES = ("audio_enc.interpreter.",)  # a head that the original makes and never calls
 TOKENIZERS = ("tokenizer.json", "vocab.json", "merges.txt")
 _COMMON: dict[str, Any] = {"dtype": "float32"}  # as the original computes; a store of pooled rows is small anyway
 
 
-@dataclass(frozen=True)
-class Part:
-    """A backbone inside the checkpoint.
-
-    prefix: of its tensors. family: whose cards are tried. settings: with which the head's features are extracted.
-    """
-
-    prefix: str
-    family: str
-    settings: Mapping[str, Any]
-
-
-PARTS = {
-    "video": Part("video_enc.", "i3d", {"slots": 16, "slot_rule": "sempi"}),
-    "audio": Part("audio_enc.encoder.", "hubert", {"pooling": "mean", "keep_last_s": 10.0}),
-    "text": Part("text_enc.", "roberta", {"pooling": "mean"}),
-}
 OPENFACE = ExtractorSettings(layers=("all",), pooling="mean-all")
 
 Describe = Callable[[str], FeatureSpec]
@@ -139,7 +121,7 @@ def import_sempi(
     source = existing(file)
     target = Path(out) if out is not None else Path(default_name(source))
     check_free(target, replaceable(target, overwrite))
-    parts, head, unused = _split(source)
+    parts, head, unused = read_fusion(source)
     origin: dict[str, Any] = {"file": source.name, "sha256": sha256_file(source), "bytes": source.stat().st_size}
     with new_folder(target, replaceable(target, overwrite)) as folder:
         reports = {role: _import_part(role, tensors, folder, origin, licence) for role, tensors in parts.items()}
@@ -166,41 +148,6 @@ def import_sempi(
     moved = {role: dataclasses.replace(report, folder=target / role) for role, report in reports.items()}
     names = {role: spec.name for role, spec in specs.items()}
     return SempiReport(target, source.name, origin["sha256"], moved, names, command, tuple(notes))
-
-
-def _split(source: Path) -> tuple[dict[str, dict[str, Any]], dict[str, Any], list[str]]:
-    """Tensors of each part by their own names, those of the head, and names of those that nothing uses."""
-    import torch
-
-    content = read_file(source)
-    asked = f"`{source.name}` was to be imported as {NAME}."
-    if not isinstance(content, Mapping):
-        found = f"It holds a {type(content).__name__}, not tensors by name."
-        raise WeightsError(asked, found, "Give the file that the original program saved.")
-    parts: dict[str, dict[str, Any]] = {role: {} for role in PARTS}
-    head, unused, wrong = {}, [], []
-    for name, tensor in content.items():
-        role = next((role for role, part in PARTS.items() if str(name).startswith(part.prefix)), None)
-        if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
-            wrong.append(f"not wanted: {str(name)[:80]}, a {type(tensor).__name__}")
-        elif role is not None:
-            parts[role][name.removeprefix(PARTS[role].prefix)] = tensor
-        elif name.startswith(HEAD_PREFIXES):
-            head[name] = tensor
-        elif name.startswith(UNUSED_PREFIXES):
-            unused.append(name)
-        else:
-            wrong.append(f"not wanted: {name} {tuple(tensor.shape)}")
-    absent = [f"missing: {PARTS[role].prefix}*" for role, tensors in parts.items() if not tensors]
-    wrong = absent + ([] if head else ["missing: out.*"]) + wrong
-    if wrong:
-        more = [f"and {len(wrong) - MAX_DIFFERENCES} more"] if len(wrong) > MAX_DIFFERENCES else []
-        raise WeightsError(
-            asked,
-            "It is no SEMPI fusion checkpoint:\n  " + "\n  ".join(wrong[:MAX_DIFFERENCES] + more) + "\n",
-            "Give the file that the original program saved, or name the network with --as.",
-        )
-    return parts, head, unused
 
 
 def _import_part(

@@ -15,7 +15,6 @@ import torch
 from click.testing import CliRunner
 
 from cuebank.cli import main
-from cuebank.extractors import import_sempi as module
 from cuebank.extractors import registry
 from cuebank.extractors.backbones.i3d import SHAPES
 from cuebank.extractors.checkpoint import read_file, sha256_file
@@ -24,6 +23,7 @@ from cuebank.extractors.import_sempi import import_sempi
 from cuebank.extractors.media.synthetic import write_clip
 from cuebank.extractors.networks import i3d
 from cuebank.extractors.openface_csv import GROUPS
+from cuebank.extractors.sempi_checkpoint import PARTS
 from cuebank.store import Conflict, FeatureStore, NotFound
 from tests.conftest import fill_module, fixed_file
 
@@ -221,7 +221,7 @@ def test_a_fusion_checkpoint_goes_all_the_way_to_predictions(
             recipe = store.spec(result["inputs"][role]).recipe
             assert recipe.weights["sha256"] == part["sha256"]
             assert recipe.weights["licence"] == "research only"
-            prefix = module.PARTS[role].prefix
+            prefix = PARTS[role].prefix
             card = json.loads((tmp_path / part["folder"] / "card.json").read_text())
             assert card["original"]["part"] == f"{prefix}*"
     np.testing.assert_allclose(predicted(tmp_path / "p.csv"), expected, rtol=0, atol=1e-5)
@@ -239,7 +239,7 @@ def test_parts_have_the_tensors_of_the_checkpoint(
     assert sorted(path.name for path in report.folder.iterdir()) == ["audio", "card.json", "text", "video"]
     for role in ("video", "text"):
         own = read_file(report.parts[role].folder / "model.safetensors")
-        assert all(torch.equal(own[name], tensors[module.PARTS[role].prefix + name]) for name in own)
+        assert all(torch.equal(own[name], tensors[PARTS[role].prefix + name]) for name in own)
     assert (tmp_path / "out" / "text" / "vocab.json").read_bytes() == (tokenizer / "vocab.json").read_bytes()
     with pytest.raises(Conflict, match="--overwrite"):
         import_sempi(checkpoint, out=tmp_path / "out", tokenizer=tokenizer)
