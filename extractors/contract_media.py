@@ -76,5 +76,6 @@ def span(extractor: Extractor, medium: Medium) -> tuple[float, float]:
     if isinstance(medium, Audio):
         return medium.start_s, medium.start_s + medium.duration_s
     times = np.concatenate([block.times for block in medium])
-    step = float(times[1] - times[0])
+    sampling = None if extractor.needs.pictures is None else extractor.needs.pictures.sampling
+    step = 1 / float(sampling.rate_hz) if isinstance(sampling, AtRate) else float(times[1] - times[0])
     return float(times[0]), float(times[-1]) + step
