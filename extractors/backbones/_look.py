@@ -50,6 +50,8 @@ class Look:
 
         mean = torch.tensor(self.mean, dtype=torch.float32, device=device)[:, None, None]  # (3, 1, 1)
         std = torch.tensor(self.std, dtype=torch.float32, device=device)[:, None, None]
+        if not frames.flags.writeable:
+            frames = frames.copy()  # torch would warn
         bytes_ = torch.from_numpy(frames).to(device).permute(0, 3, 1, 2)  # (B, 3, H, W)
         return bytes_.contiguous().to(torch.float32).div_(255).sub_(mean).div_(std)
 

@@ -23,11 +23,16 @@ _IGNORED = re.compile(r"(pooler|classifier|decoder)\..*|embeddings\.mask_token|.
 
 
 class VitWeights(NamedTuple):
-    """tensors: float32, by published names. shape: of their network. look: at pictures. left_out: names not used."""
+    """What a file says.
+
+    tensors: float32, by published names. shape: of their network. look: at pictures. names: published -> the file's.
+    left_out: the file's names of what is not used.
+    """
 
     tensors: dict[str, Any]
     shape: VitShape
     look: Look
+    names: dict[str, str]
     left_out: tuple[str, ...]
 
 
@@ -71,14 +76,12 @@ def read(located: LocatedWeights, expected: VitShape | None, backbone: str, know
             "It is another network:\n  " + "\n  ".join(lines) + "\n",
             f"Use --backbone {' or '.join(fitting)}.",
         )
-    found = {
-        vit.published_name(name): tensor
-        for name, tensor in bare_tensors(read_file(located.file) if located.file else {}, ("module.", "vit.")).items()
-    }
-    left_out = tuple(sorted(name for name in found if _IGNORED.fullmatch(name)))
-    wanted = {name: tensor for name, tensor in found.items() if name not in left_out}
+    there = bare_tensors(read_file(located.file) if located.file else {}, ("module.", "vit."))
+    names = {vit.published_name(name): name for name in there}
+    left_out = tuple(sorted(name for name in there if _IGNORED.fullmatch(name)))
+    wanted = {name: there[theirs] for name, theirs in names.items() if theirs not in left_out}
     needed = vit.shapes(vit.build(shape))
     require_match(backbone, located.source, needed, {name: tuple(tensor.shape) for name, tensor in wanted.items()})
     look = from_processor(located.config("preprocessor_config.json"), shape.side, usual_look(shape), located.source)
     tensors = {name: as_weights(located.source, name, wanted[name]) for name in needed}
-    return VitWeights(tensors, shape, look, left_out)
+    return VitWeights(tensors, shape, look, {name: names[name] for name in needed}, left_out)

@@ -137,7 +137,7 @@ def import_checkpoint(card: Card, located: LocatedWeights) -> Imported:
 
     weights = _vit_weights.read(located, SHAPES.get(card.name), card.name, SHAPES)
     files = files_of(located, "config.json", "preprocessor_config.json")
-    return Imported(weights.tensors, {name: name for name in weights.tensors}, weights.left_out, files=files)
+    return Imported(weights.tensors, weights.names, weights.left_out, files=files)
 
 
 def _layers(card: Card, settings: ExtractorSettings) -> list[int | None]:

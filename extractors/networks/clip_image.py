@@ -73,11 +73,16 @@ def build(shape: ClipShape, texts: bool = False) -> ClipNetwork:
         later = torch.full((shape.context, shape.context), float("-inf")).triu(1)  # (L, L)
         network.register_buffer("attn_mask", later, persistent=False)
     else:
-        for name, _ in [*network.named_children(), *network.named_parameters(recurse=False)]:
-            if name != "visual":
-                delattr(network, name)
-        network.register_buffer("attn_mask", None, persistent=False)
+        drop_texts(network)
     return network.eval().requires_grad_(False)
+
+
+def drop_texts(network: ClipNetwork) -> None:
+    """Take away the part that reads texts."""
+    for name, _ in [*network.named_children(), *network.named_parameters(recurse=False)]:
+        if name != "visual":
+            delattr(network, name)
+    network.register_buffer("attn_mask", None, persistent=False)
 
 
 def shapes(network: ClipNetwork) -> dict[str, tuple[int, ...]]:
