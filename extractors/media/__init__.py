@@ -1,4 +1,4 @@
-"""Media: decoding of sound (pictures will follow), decoding in child processes, and made-up meetings for demos.
+"""Media: decoding of sound and pictures, once per clip, in child processes; and made-up media for demos and checks.
 
 ``decode`` is the only module that opens media files. Nothing heavy is imported before it is used.
 """
@@ -12,12 +12,14 @@ if TYPE_CHECKING:
     from .clip import decode_audio
     from .decode import MediaInfo, probe
     from .isolation import DecodePool, DecodeRequest
+    from .request import ClipRequest
     from .synthetic import make_meetings
 
-__all__ = ["Audio", "DecodePool", "DecodeRequest", "MediaInfo", "decode_audio", "make_meetings", "probe"]
+__all__ = ["Audio", "ClipRequest", "DecodePool", "DecodeRequest", "MediaInfo", "decode_audio", "make_meetings", "probe"]
 
 _HOMES = {
     "Audio": "audio",
+    "ClipRequest": "request",
     "DecodePool": "isolation",
     "DecodeRequest": "isolation",
     "MediaInfo": "decode",
