@@ -69,6 +69,13 @@ from .terminal import FAILED, INTERRUPTED, JSON, PATH, STORE, THREADS, Bar
     "--stride", "stride_s", type=float, help="Seconds between windows of pictures.  [default: the backbone's]"
 )
 @click.option("--window", type=click.IntRange(1), help="Pictures in each window.  [default: the backbone's]")
+@click.option("--prompts", type=PATH, help="Text file, one prompt a line, for clip-prompts.  [default: 53 about faces]")
+@click.option(
+    "--text",
+    help="Where roberta finds texts: `txt` (the file called like the medium, with .txt), `sempi` (its first line, which "
+    "may be empty), `column:NAME` of the clips table, or `stored:FEATURE_SET` (transcripts, or chosen prompts, that "
+    "are in the store).  [default: txt]",
+)
 @click.option("--keep-last", "keep_last_s", type=float, help="Use only the last so many seconds of each clip's sound.")
 @click.option("--overwrite", is_flag=True, help="Make series anew that are in the store already.")
 @click.option("--decode-workers", type=click.IntRange(0), default=1, show_default=True, help="0: in this process.")

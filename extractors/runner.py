@@ -45,6 +45,8 @@ def extract(
     slot_rule: str = "even",
     stride_s: float | None = None,
     window: int | None = None,
+    prompts: str | Path | None = None,
+    text: str | None = None,
     device: str | Sequence[str] = "cpu",
     threads: int | None = None,
     overwrite: bool = False,
@@ -63,7 +65,8 @@ def extract(
         clips: the table, or the path of its CSV.
         store: path of the store; made if there is none.
         weights, layers, pooling: for all backbones, or by name of backbone; see `ExtractorSettings`.
-        seed, precision, dtype, keep_last_s, rate_hz, slots, slot_rule, stride_s, window: see `ExtractorSettings`.
+        seed, precision, dtype, keep_last_s, rate_hz, slots, slot_rule, stride_s, window, prompts, text: see
+            `ExtractorSettings`.
         device: where to compute; several: each gets the backbones, and the next clip when it is free.
         codec: how new feature sets lie on the disk: `none` (memory-mapped), or compressed by `zstd` or `blosc`.
         threads: CPU threads of torch during this call; None: torch's own choice.
@@ -99,6 +102,9 @@ def extract(
             slot_rule=slot_rule,
             stride_s=stride_s,
             window=window,
+            prompts=None if prompts is None else str(prompts),
+            text=text,
+            store=str(store),
         )
         for name in names
     ]
@@ -110,6 +116,8 @@ def extract(
         for extractor in loaded[0]:
             if extractor.needs.pictures is not None:
                 require(extractor.needs.pictures.shape)
+            if (check := getattr(extractor, "check_table", None)) is not None:
+                check(table)
         run = _Run(loaded, table, str(store), started, codec)
         if dry_run:
             return run.survey(overwrite, keep_last_s)
@@ -151,7 +159,8 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.extractors = self.devices[0]
-        self.specs = [replace(spec, codec=self.codec) for one in self.extractors for spec in one.specs]
+        specs = [spec for one in self.extractors for spec in one.specs]
+        self.specs = [spec if spec.is_text else replace(spec, codec=self.codec) for spec in specs]
         self.timings = {"load_s": round(self.loaded - self.started, 3), "began_at": time.time()}
 
     def survey(self, overwrite: bool, keep_last_s: float | None) -> ExtractReport:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from film_maker import make_film
 from still_pictures import clip, extract
 
 from cuebank.extractors.base import ExtractorSettings, Pictures
@@ -15,7 +17,8 @@ from cuebank.extractors.networks import clip_image, clip_text
 from cuebank.extractors.prompts import read_prompts
 from cuebank.extractors.random_weights import fill_all
 from cuebank.extractors.registry import card, load
-from cuebank.store import BadInput
+from cuebank.extractors.runner import extract as run
+from cuebank.store import BadInput, Clip, ClipsTable, FeatureStore
 
 BOTH = ("similarity", "chosen")
 
@@ -110,3 +113,27 @@ def test_indices_are_exact_in_the_stored_type() -> None:
 def test_the_family_means_vipers_network() -> None:
     assert card("clip-prompts").weights == card("clip").weights
     assert card("clip-prompts").dim == 53
+
+
+def test_a_list_is_named_for_a_whole_extraction(tmp_path: Path) -> None:
+    film, path, store = tmp_path / "film.mp4", tmp_path / "mine.txt", tmp_path / "features.zarr"
+    make_film(film, [Fraction(number, 25) for number in range(75)])
+    path.write_text("a bright picture\na dark picture\n")
+    report = run(
+        "clip-prompts-tiny",
+        ClipsTable([Clip("one", film)]),
+        store,
+        weights="random",
+        layers=BOTH,
+        prompts=path,
+        decode_workers=0,
+        threads=1,
+    )
+    assert not report.failed
+    opened = FeatureStore.open(store)
+    names = [f"clip-prompts-tiny.random-0-mine@{layer}" for layer in BOTH]
+    assert sorted(opened.feature_sets()) == sorted(names)
+    similar, chosen = (opened.read(name, "one").values for name in names)
+    assert (similar.shape, chosen.shape) == ((3, 2), (3, 1))
+    assert opened.read(names[0], "one").times.tolist() == [0.0, 1.0, 2.0]
+    assert set(chosen.ravel().tolist()) <= {0.0, 1.0}
