@@ -72,8 +72,8 @@ from .terminal import FAILED, INTERRUPTED, JSON, PATH, STORE, THREADS, Bar
 @click.option("--prompts", type=PATH, help="Text file, one prompt a line, for clip-prompts.  [default: 53 about faces]")
 @click.option(
     "--text",
-    help="Where roberta finds texts: `txt` (the file called like the medium, with .txt), `sempi` (its first line, which "
-    "may be empty), `column:NAME` of the clips table, or `stored:FEATURE_SET` (transcripts, or chosen prompts, that "
+    help="Where roberta finds texts: `txt` (the file called like the medium, with .txt), `sempi` (its first line, "
+    "which may be empty), `column:NAME` of the clips table, or `stored:FEATURE_SET` (transcripts, or chosen prompts, that "
     "are in the store).  [default: txt]",
 )
 @click.option("--keep-last", "keep_last_s", type=float, help="Use only the last so many seconds of each clip's sound.")

@@ -97,6 +97,8 @@ class ExtractorSettings:
         stride_s: seconds from one window of a sliding network to the next; None: the family's own.
         window: pictures in each window of a sliding network; None: the family's own.
         prompts: path of a list of prompts that pictures are compared with; None: the one that comes with the package.
+        text: where texts come from, see `extractors.text_source`; None: a file beside each medium.
+        store: path of the store that features are written to, for a backbone that reads what is there already.
 
     Raises:
         BadInput: for a value that is not among those listed.
@@ -116,6 +118,8 @@ class ExtractorSettings:
     stride_s: float | None = None
     window: int | None = None
     prompts: str | None = None
+    text: str | None = None
+    store: str | None = None
 
     def __post_init__(self) -> None:
         for option, value, known in (
@@ -210,8 +214,8 @@ class Pictures(NamedTuple):
 class Rows(NamedTuple):
     """The rows of one feature set for one clip.
 
-    values: (T, D) float32. times: (T,) float64, seconds from the clip's start, centre of each row's support.
-    valid: (T,) bool; False where the support touches a hole in the medium.
+    values: (T, D) float32; of a set of texts (T,) objects of type str. times: (T,) float64, seconds from the clip's
+    start, centre of each row's support. valid: (T,) bool; False where the support touches a hole in the medium.
     """
 
     values: np.ndarray
@@ -262,7 +266,9 @@ class Extractor(Protocol):
         ...
 
     def read(self, clip: Clip) -> list[Rows]:
-        """Return one `Rows` per feature set for a row of the clips table, from a file beside the medium.
+        """Return one `Rows` per feature set for a row of the clips table, from a file beside the medium, or its labels.
+
+        It may have a method `check_table(table)`, which raises BadInput if no clip of this table can have features.
 
         Raises:
             MediaError: if this clip cannot have features (e.g. the file is absent).

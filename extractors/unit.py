@@ -175,6 +175,8 @@ def _storable(spec: FeatureSpec, rows: Rows) -> Outcome:
     """The rows, or why the store cannot hold them."""
     if spec.kind != "numeric":
         return rows
+    if spec.is_text:
+        return rows
     asked = f"`{spec.name}` was computed."
     values = rows.values[rows.valid]
     # The largest is NaN or infinite if any value is.

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 SHAPES = {
     "roberta-base": RobertaShape(),
+    "roberta-large": RobertaShape(dim=1024, layers=24, heads=16, ffn=4096),
     "roberta-tiny": RobertaShape(vocab=ByteTokenizer.vocab, dim=48, layers=2, heads=4, ffn=96, positions=514),
 }
 POOLINGS = ("none", "mean", "cls")
@@ -53,6 +54,14 @@ CARDS = (
         licence="MIT",
         default=True,
         notes="Trained on 160 GB of English text.",
+    ),
+    _card(
+        "roberta-large",
+        weights="FacebookAI/roberta-large",
+        revision="722cf37b1afa9454edce342e7895e588b6ff1d59",
+        tag="web160g",
+        licence="MIT",
+        notes="The same data, 24 layers.",
     ),
     _card("roberta-tiny", tiny=True, notes="The base model's code at 48 wide, tokens are bytes; random weights only."),
 )
@@ -142,6 +151,7 @@ class TextEncoder:
         self.card = card
         self.weights = weights
         self.tag = tag
+        self.dim = int(network.config.hidden_size)
         self.max_tokens = max_tokens
         self._settings = settings
         self._network = network
@@ -156,12 +166,20 @@ class TextEncoder:
         """Return the numbers of a text's tokens, start and end included."""
         return self._tokenizer.encode(text, self.max_tokens)
 
+    def spans(self, text: str) -> list[tuple[int, int]]:
+        """Return which letters of a text each token is; the start and the end are none, (0, 0)."""
+        return self._tokenizer.spans(text, self.max_tokens)
+
     def rows(self, text: str) -> list[np.ndarray]:
         """Return the rows of a text; an empty one has a start and an end too.
 
         Returns:
             For each layer asked for (T, D) float32, T tokens; (1, D) where rows are pooled.
         """
+        return [pooled(rows, self._settings.pooling) for rows in self.token_rows(text)]
+
+    def token_rows(self, text: str) -> list[np.ndarray]:
+        """Return (T, D) float32 of each layer, whatever pooling was asked for."""
         import torch
 
         from ..networks import roberta
@@ -169,8 +187,7 @@ class TextEncoder:
         ids = torch.tensor([self.tokens(text)])  # (1, T)
         with inference(self._settings) as device:
             outputs = roberta.hidden(self._network, ids.to(device), None, self._layers)  # each (1, T, D)
-            made = [output[0].float().cpu().numpy() for output in outputs]  # each (T, D)
-        return [pooled(rows, self._settings.pooling) for rows in made]
+            return [output[0].float().cpu().numpy() for output in outputs]  # each (T, D)
 
 
 def pooled(rows: np.ndarray, pooling: str) -> np.ndarray:

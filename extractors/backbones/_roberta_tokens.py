@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from ...store.errors import MissingExtra
 from ..errors import WeightsError
 
+T = TypeVar("T")
 WHOLE = "tokenizer.json"
 PARTS = ("vocab.json", "merges.txt")
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
@@ -23,6 +24,10 @@ class Tokenizer(Protocol):
 
     def encode(self, text: str, most: int) -> list[int]:
         """Return the numbers of a text, at most `most` (2 or more): what is too long loses its end."""
+        ...
+
+    def spans(self, text: str, most: int) -> list[tuple[int, int]]:
+        """Return which letters of a text each token is, start and end included: those are none, (0, 0)."""
         ...
 
     def recipe(self) -> dict[str, Any]:
@@ -44,6 +49,11 @@ class ByteTokenizer:
         """Return the numbers of a text, at most `most`; see `Tokenizer`."""
         inside = text.encode("utf-8", "replace")[: most - 2]
         return [0, *(4 + byte for byte in inside), 2]
+
+    def spans(self, text: str, most: int) -> list[tuple[int, int]]:
+        """Return which letters each token is; see `Tokenizer`."""
+        letters = [(i, i + 1) for i, letter in enumerate(text) for _ in letter.encode("utf-8", "replace")]
+        return [(0, 0), *letters[: most - 2], (0, 0)]
 
     def recipe(self) -> dict[str, Any]:
         """Return what defines the numbers."""
@@ -97,13 +107,23 @@ class FileTokenizer:
 
     def encode(self, text: str, most: int) -> list[int]:
         """Return the numbers of a text, at most `most`; see `Tokenizer`."""
+        return _cut(self._encoded(text).ids, most)
+
+    def spans(self, text: str, most: int) -> list[tuple[int, int]]:
+        """Return which letters each token is; see `Tokenizer`."""
+        return _cut([(first, last) for first, last in self._encoded(text).offsets], most)
+
+    def _encoded(self, text: str) -> Any:
         # Lone surrogates, which file names and damaged files bring, are no text for the library.
-        ids: list[int] = self._tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8")).ids
-        return ids if len(ids) <= most else [*ids[: most - 1], ids[-1]]
+        return self._tokenizer.encode(text.encode("utf-8", "replace").decode("utf-8"))
 
     def recipe(self) -> dict[str, Any]:
         """Return what defines the numbers."""
         return {"tokenizer": "byte-level-bpe", "sha256": self._sha256}
+
+
+def _cut(items: list[T], most: int) -> list[T]:
+    return items if len(items) <= most else [*items[: most - 1], items[-1]]
 
 
 def _library() -> Any:
