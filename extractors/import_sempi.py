@@ -238,6 +238,7 @@ def _command(backbones: Mapping[str, str], target: Path, used: tuple[str, ...]) 
     words += ["--layer", "openface=all"] if "openface" in used else []
     words += ["--slots", "16", "--slot-rule", "sempi"] if "video" in used else []
     words += ["--keep-last", "10"] if "audio" in used else []
+    words += ["--text", "sempi"] if "text" in used else []
     words += ["--dtype", str(_COMMON["dtype"]), "--clips", "clips.csv", "--store", "features.zarr"]
     return shlex.join(words)
 

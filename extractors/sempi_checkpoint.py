@@ -32,7 +32,7 @@ class Part:
 PARTS = {
     "video": Part("video_enc.", "i3d", {"slots": 16, "slot_rule": "sempi"}),
     "audio": Part("audio_enc.encoder.", "hubert", {"pooling": "mean", "keep_last_s": 10.0}),
-    "text": Part("text_enc.", "roberta", {"pooling": "mean"}),
+    "text": Part("text_enc.", "roberta", {"pooling": "mean", "text": "sempi"}),
 }
 
 
