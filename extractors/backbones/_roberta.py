@@ -13,7 +13,7 @@ import numpy as np
 from ...store.errors import BadInput
 from ..base import Card, ExtractorSettings, check_device
 from ..errors import WeightsError
-from ..networks.roberta import RobertaShape
+from ..networks.roberta_shape import RobertaShape
 from ..random_weights import fill_all
 from ..weights import locate
 from ._roberta_tokens import ByteTokenizer, FileTokenizer, Tokenizer
