@@ -18,15 +18,16 @@ import numpy as np
 from ..base import Pictures
 from ..errors import MediaError
 from .decode import Reading, check_size, decode_packet, media_error, presentation_start
-from .demand import PictureDemand, Slots
+from .demand import PictureDemand, PictureShape, Slots
 from .frame_times import WITHOUT_STAMPS, FrameTimes, usual_step
 from .packets import Packets
-from .pictures import Blocks, Chooser, Outline, Stretch, chooser
+from .pictures import Blocks, Chooser, Outline, Stretch, chooser, pieces
 from .promise import picture_promise_of
 from .shaping import UnfitPicture, shape_picture
 
 ROUNDED_S = Fraction(1, 1000)  # the coarsest that containers round time stamps to (AVI counts frames: exact)
 HOLD_S = Fraction(1)  # recordings of screens and calls may show one picture that long without saying so
+MAX_HOLE_S = Fraction(3600)  # as of sound: more would be a broken clock, and a way to fill the memory
 MAX_STEP_BACK_S = 1  # a frame that comes late is left out; a longer way back means a broken or spliced clock
 HELD_BYTES = 64 << 20  # packets that wait for the last place before the clip where decoding can begin
 
@@ -77,6 +78,7 @@ class Film:
         self._last: Any = None  # the frame that is shown, until the next one tells how long
         self._last_start = Fraction(0)
         self._step = Fraction(0)  # between the last two frames
+        self._holes_s = Fraction(0)  # length of all holes
         self._usual_step = usual_step(track)
         self._first: Fraction | None = None  # where the pictures begin
         self._reached = Fraction(0)  # where the last one ends
@@ -190,7 +192,7 @@ class Film:
         if self._last is None:
             return
         begin = self._last_start
-        stated = (self._last.duration or 0) * self._track.time_base
+        stated = min((self._last.duration or 0) * self._track.time_base, MAX_HOLE_S)
         lost = [moment for moment in self._moments(self._times.lost_before(stamp)) if moment > begin]
         if stop is None:
             end = begin + (stated or self._step or self._usual_step)
@@ -199,11 +201,19 @@ class Film:
             self._step = stop - begin
         shown_until = min([end, *lost[:1]])
         self._reached = shown_until if stop is None or lost else stop
+        if stop is not None:
+            self._count_hole(stop - shown_until, stop)
         self._show(begin, shown_until, self._last)
         if lost:
             self._holes_at(lost, lost[-1] + (self._step or self._usual_step) if stop is None else stop)
         elif stop is not None and end < stop:
             self._pass_on(Stretch(end - self._start, stop - self._start, None, False), None)
+
+    def _count_hole(self, length: Fraction, stop: Fraction) -> None:
+        self._holes_s += length
+        if self._holes_s > MAX_HOLE_S:
+            found = f"Its time stamps jump forward, to {float(stop):.3f} s."
+            raise media_error(self._path, found, "Convert it anew.")
 
     def _show(self, start: Fraction, stop: Fraction, frame: Any) -> None:
         self._pass_on(Stretch(start - self._start, stop - self._start, self._count(start), True), frame)
@@ -230,27 +240,29 @@ class Film:
         """Give each demand the pictures that it wants of a stretch; a frame is converted at most once."""
         if stretch.stop <= stretch.start:
             return
-        whole: np.ndarray | None = None
-        shaped: dict[Any, np.ndarray] = {}
-        for number, rows in list(self._rows.items()):
-            try:
-                times = rows.chooser.times(stretch)
-                picture = None
-                if times and stretch.shown:
-                    whole = _to_rgb(frame) if whole is None else whole
-                    picture = shaped.get(rows.shape)
-                    if picture is None:
-                        picture = shaped[rows.shape] = shape_picture(whole, rows.shape)
-            except UnfitPicture as error:
-                todo = "Choose a backbone or a shape that scales pictures, or leave the clip out."
-                self._end_demand(number, media_error(self._path, f"Its pictures have {error}.", todo))
-                continue
-            except ZeroDivisionError:
-                found = "It has too few frames: ViPER's rule divides by zero, as its own code does."
-                self._end_demand(number, media_error(self._path, found, "Use the rule `even`, or leave the clip out."))
-                continue
-            for time in times:
-                rows.blocks.add(time, picture)
+        whole: list[np.ndarray] = []
+        shaped: dict[PictureShape, np.ndarray] = {}
+        for piece in pieces(stretch):
+            for number, rows in list(self._rows.items()):
+                try:
+                    times = rows.chooser.times(piece)
+                    picture = None
+                    if times and piece.shown:
+                        whole = whole or [_to_rgb(frame)]
+                        picture = shaped.get(rows.shape)
+                        if picture is None:
+                            picture = shaped[rows.shape] = shape_picture(whole[0], rows.shape)
+                except UnfitPicture as error:
+                    todo = "Choose a backbone or a shape that scales pictures, or leave the clip out."
+                    self._end_demand(number, media_error(self._path, f"Its pictures have {error}.", todo))
+                    continue
+                except ZeroDivisionError:
+                    found = "It has too few frames: ViPER's rule divides by zero, as its own code does."
+                    todo = "Use the rule `even`, or leave the clip out."
+                    self._end_demand(number, media_error(self._path, found, todo))
+                    continue
+                for time in times:
+                    rows.blocks.add(time, picture)
 
     def _end_demand(self, number: int, error: MediaError | None) -> None:
         self._rows.pop(number, None)

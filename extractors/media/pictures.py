@@ -20,6 +20,7 @@ from .frames import ViperRule, sempi_frames_of_video
 
 BLOCK_PICTURES = 16  # fewer than backbones must take: the first of a clip then wait less for the others
 BLOCK_BYTES = 8 << 20
+PIECE_S = 10  # of a long stretch, chosen from at once
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,15 @@ class Stretch(NamedTuple):
     stop: Fraction
     number: int | None
     shown: bool
+
+
+def pieces(stretch: Stretch) -> Iterator[Stretch]:
+    """Cut a long stretch, so that the moments in it are never all in memory; only the first piece has the number."""
+    start, number = stretch.start, stretch.number
+    while stretch.stop - start > PIECE_S:
+        yield Stretch(start, start + PIECE_S, number, stretch.shown)
+        start, number = start + PIECE_S, None
+    yield Stretch(start, stretch.stop, number, stretch.shown)
 
 
 class Chooser(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from fractions import Fraction
 
 import av
@@ -44,7 +45,7 @@ def test_every_frame_comes_once_in_order_with_its_time(tmp_path, name, codec):
     assert 0 <= shift < 0.1  # what a muxer adds before B-frames, where the format cannot say so
     # FFmpeg's muxer of MPEG program streams itself lets some frame come a step late.
     tolerance_s = 0.041 if name == "a.mpg" else 0.002
-    np.testing.assert_allclose(seen.whole().times - shift, [float(time) for time in times], atol=tolerance_s)
+    np.testing.assert_allclose(seen.whole().times - shift, [float(moment) for moment in times], atol=tolerance_s)
 
 
 @pytest.mark.parametrize("rate", RATES)
@@ -78,7 +79,7 @@ def test_time_stamps_rounded_to_milliseconds_shift_no_frame(tmp_path, rate):
 
 
 def test_the_first_frame_may_come_late_and_nothing_is_made_up_before_it(tmp_path):
-    times = [time + Fraction(3, 10) for time in steady(Fraction(25), 1)]
+    times = [moment + Fraction(3, 10) for moment in steady(Fraction(25), 1)]
     seen = see(make_film(tmp_path / "a.mov", times), AtRate(Fraction(25)), EveryFrame(), Slots(5))
     assert seen.whole(0).times[0] == pytest.approx(0.32)
     assert seen.whole(1).times[0] == pytest.approx(0.3)
@@ -213,7 +214,7 @@ def test_pictures_of_another_size_begin_another_block(tmp_path):
     first = make_film(tmp_path / "a.ts", steady(Fraction(25), 1), "mpeg2video", Fraction(1, 25))
     second = make_film(
         tmp_path / "b.ts",
-        [1 + time for time in steady(Fraction(25), 1)],
+        [1 + moment for moment in steady(Fraction(25), 1)],
         "mpeg2video",
         Fraction(1, 25),
         draw=lambda n: picture(n, 96, 80),
@@ -244,7 +245,7 @@ def test_a_cover_picture_is_no_film(tmp_path):
 
 
 def test_what_is_not_there_is_said(tmp_path):
-    path = make_film(tmp_path / "a.mov", [1 + time for time in steady(Fraction(25), 1)])
+    path = make_film(tmp_path / "a.mov", [1 + moment for moment in steady(Fraction(25), 1)])
     for sampling in (EveryFrame(), AtRate(Fraction(25)), Slots(4), Slots(16, "sempi"), Slots(4, "viper")):
         assert "1.000 s" in see(path, sampling, start_s=0, end_s=0.5).errors[0].found or isinstance(sampling, Slots)
         assert see(path, sampling, start_s=3, end_s=4).errors[0].found
@@ -288,3 +289,18 @@ def test_frames_of_any_size_beyond_cameras_are_refused(tmp_path, monkeypatch):
     path = make_film(tmp_path / "a.mov", steady(Fraction(25), 0.4))
     monkeypatch.setattr("cuebank.extractors.media.decode.MAX_PIXELS", 1000)
     assert "64×48" in see(path).errors[0].found
+
+
+def test_a_clock_that_jumps_far_ahead_is_an_error_and_a_long_still_is_not(tmp_path):
+    times = [Fraction(0), Fraction(1, 25), Fraction(9000), Fraction(9000) + Fraction(1, 25)]
+    begin = time.monotonic()
+    seen = see(make_film(tmp_path / "a.mkv", times, tick=Fraction(1, 1000)), AtRate(Fraction(50)), Slots(3))
+    assert "jump forward, to 9000.000 s" in seen.errors[0].found
+    assert "jump forward" in seen.errors[1].found
+    assert time.monotonic() - begin < 5
+    still = make_film(tmp_path / "a.mov", [Fraction(0), Fraction(95), Fraction(96)], tick=Fraction(1, 100))
+    seen = see(still, AtRate(Fraction(2)), EveryFrame(), Slots(4))
+    assert seen.errors == {0: None, 1: None, 2: None}
+    assert seen.numbers(0)[:192] == [0] * 190 + [1] * 2
+    assert seen.numbers(1) == [0, 1, 2]
+    assert seen.numbers(2)[:2] == [0] * 2
