@@ -73,8 +73,8 @@ from .terminal import FAILED, INTERRUPTED, JSON, PATH, STORE, THREADS, Bar
 @click.option(
     "--text",
     help="Where roberta finds texts: `txt` (the file called like the medium, with .txt), `sempi` (its first line, "
-    "which may be empty), `column:NAME` of the clips table, or `stored:FEATURE_SET` (transcripts, or chosen prompts, that "
-    "are in the store).  [default: txt]",
+    "which may be empty), `column:NAME` of the clips table, or `stored:FEATURE_SET` (transcripts, chosen prompts: what "
+    "is in the store).  [default: txt]",
 )
 @click.option("--keep-last", "keep_last_s", type=float, help="Use only the last so many seconds of each clip's sound.")
 @click.option("--overwrite", is_flag=True, help="Make series anew that are in the store already.")
