@@ -34,8 +34,10 @@ class Passage(NamedTuple):
 class TextSource(Protocol):
     """tag: what to call it in names of feature sets, empty for the default. steps: what a recipe says of it."""
 
-    tag: str
-    steps: Sequence[dict[str, Any]]
+    @property
+    def tag(self) -> str: ...
+    @property
+    def steps(self) -> Sequence[dict[str, Any]]: ...
 
     def passages(self, clip: Clip) -> list[Passage]:
         """Return the texts of a clip in order of time, at least one.
