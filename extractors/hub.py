@@ -12,7 +12,7 @@ from ..store.errors import MissingExtra
 from .errors import WeightsError
 
 LOOKUP_S = 10.0  # at most, for the hub to say what there is; the download itself may take as long as it takes
-CONFIGS = ("config.json", "preprocessor_config.json")
+CONFIGS = ("config.json", "preprocessor_config.json", "generation_config.json")
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # the better one first
 TOKENIZERS = ("tokenizer.json", "vocab.json", "merges.txt")  # of networks that read text
 FILES = (*CONFIGS, *WEIGHTS, *TOKENIZERS)

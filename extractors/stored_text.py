@@ -13,7 +13,7 @@ from ..store.feature_store import FeatureStore
 from ..store.recipe import FeatureSpec
 from .errors import MediaError
 
-TEXTS, SPANS = "@text", "@spans"
+SPANS = "@spans"
 
 
 class StoredTexts:
@@ -57,7 +57,7 @@ class StoredTexts:
 
     def _find_spans(self) -> str | None:
         """The feature set beside the texts that has the start and the end of each row."""
-        name = self.name.removesuffix(TEXTS) + SPANS
+        name = self.name.partition("@")[0] + SPANS
         return name if name in self._store.feature_sets() and self._store.spec(name).dim == 2 else None
 
     def read(self, clip: Clip) -> tuple[list[str], np.ndarray]:
