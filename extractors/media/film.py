@@ -7,6 +7,7 @@ presentation (AVI) are counted: the frames that come out take the packets' times
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -170,8 +171,9 @@ class Film:
             self._times.lost(stamp)
             return
         check_size(self._path, frame.width, frame.height)
-        if stamp is None:
+        if stamp is None:  # counted on from the last one
             start = self._last_start + (self._step or self._usual_step) if self._last is not None else Fraction(0)
+            stamp = math.ceil((start + self._origin) / self._track.time_base)
         else:
             start = stamp * self._track.time_base - self._origin
         if self._last is None:
