@@ -93,7 +93,8 @@ def transcribe(network: WhisperNetwork, samples: np.ndarray, device: Any = "cpu"
     features = transformers.WhisperFeatureExtractor(feature_size=network.config.num_mel_bins)
     # As transformers' own pipeline: below 30 s one padded window, above it all as it is.
     whole = {"truncation": False, "padding": "longest"} if len(samples) > WINDOW_S * RATE_HZ else {}
-    given = features(samples, sampling_rate=RATE_HZ, return_tensors="pt", return_attention_mask=True, **whole)
+    with torch.autocast("cpu", enabled=False):  # the spectrum is float32, whatever the network's precision
+        given = features(samples, sampling_rate=RATE_HZ, return_tensors="pt", return_attention_mask=True, **whole)
     with _silent(transformers):
         written = network.generate(
             given.input_features.to(device),  # (1, mels, frames)

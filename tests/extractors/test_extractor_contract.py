@@ -73,6 +73,9 @@ class _Broken:
     def extract(self, audio: Any) -> list[Rows]:
         return [self._change(rows) for rows in self._real.extract(audio)]
 
+    def read(self, clip: Any) -> list[Rows]:
+        return [self._change(rows) for rows in self._real.read(clip)]
+
 
 RNG = np.random.default_rng(0)
 DEFECTS = {
@@ -89,4 +92,26 @@ def test_a_backbone_that_breaks_it_is_found_out(check: str, monkeypatch: pytest.
     subject, make = Subject("hubert-tiny", {}), Subject.make
     monkeypatch.setattr(Subject, "make", lambda self, **more: _Broken(make(self, **more), DEFECTS[check]))
     with pytest.raises(ContractError, match="hubert-tiny"):
+        CHECKS[check](subject)
+
+
+TEXT_DEFECTS = [
+    ("roberta-tiny", "shapes", lambda rows: rows._replace(values=rows.values[:, 1:])),
+    ("roberta-tiny", "times", lambda rows: rows._replace(times=rows.times + 9)),
+    ("roberta-tiny", "alone", lambda rows: rows._replace(values=rows.values[:1] * 0 + 1)),
+    ("whisper-random-tiny", "shapes", lambda rows: rows._replace(values=rows.values[:, None])),
+    ("whisper-random-tiny", "shapes", lambda rows: rows._replace(values=np.array([1] * len(rows.values), object))),
+    ("whisper-random-tiny", "alone", lambda rows: rows._replace(values=np.array(["a"] * len(rows.values), object))),
+    ("whisper-random-tiny", "alone", lambda rows: rows._replace(values=np.array([""] * len(rows.values), object))),
+]
+
+
+@pytest.mark.parametrize(("name", "check", "change"), TEXT_DEFECTS)
+def test_so_is_one_that_reads_or_writes_texts(
+    name: str, check: str, change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subject, make = Subject(name, {}), Subject.make
+    CHECKS[check](subject)
+    monkeypatch.setattr(Subject, "make", lambda self, **more: _Broken(make(self, **more), change))
+    with pytest.raises(ContractError, match=name):
         CHECKS[check](subject)
