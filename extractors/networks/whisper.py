@@ -19,7 +19,9 @@ from .speech import ATTENTION, import_transformers
 from .whisper_shape import FIXED, STEP_S, TRANSFORMERS_NAMES, WINDOW_S, WhisperShape
 
 RATE_HZ = 16000
-COLUMN_S = 0.01  # of the spectrum
+HOP, FFT = 160, 400  # samples from column to column of the spectrum, and that one depends on
+COLUMN_S = HOP / RATE_HZ
+PIECE = 3000  # columns that are computed at once
 TIED, TIED_TO = "proj_out.weight", "model.decoder.embed_tokens.weight"
 
 WhisperNetwork = Any  # transformers' WhisperForConditionalGeneration
@@ -90,22 +92,48 @@ def transcribe(network: WhisperNetwork, samples: np.ndarray, device: Any = "cpu"
         Segments in order of time. Sound below 30 s is filled up with silence, in which there may be segments, too.
     """
     transformers = import_transformers("Whisper")
-    features = transformers.WhisperFeatureExtractor(feature_size=network.config.num_mel_bins)
     # As transformers' own pipeline: below 30 s one padded window, above it all as it is.
-    whole = {"truncation": False, "padding": "longest"} if len(samples) > WINDOW_S * RATE_HZ else {}
     with torch.autocast("cpu", enabled=False):  # the spectrum is float32, whatever the network's precision
-        given = features(samples, sampling_rate=RATE_HZ, return_tensors="pt", return_attention_mask=True, **whole)
+        seen = spectrum(samples, network.config.num_mel_bins)  # (1, mels, columns)
     with _silent(transformers):
         written = network.generate(
-            given.input_features.to(device),  # (1, mels, frames)
-            attention_mask=given.attention_mask.to(device),  # (1, frames)
+            seen.to(device),
+            attention_mask=torch.ones(1, seen.shape[-1], dtype=torch.long, device=device),
             return_timestamps=True,
             return_segments=True,
             num_beams=1,
             do_sample=False,
         )
     first_stamp = network.generation_config.no_timestamps_token_id + 1
-    return list(_segments(written["segments"][0], first_stamp, given.input_features.shape[-1] * COLUMN_S))
+    return list(_segments(written["segments"][0], first_stamp, seen.shape[-1] * COLUMN_S))
+
+
+def spectrum(samples: np.ndarray, mels: int) -> torch.Tensor:
+    """Return the spectrum of a sound as transformers' pipeline gives it to Whisper.
+
+    Args:
+        samples: (N,) float32 at 16 kHz.
+        mels: bands.
+
+    Returns:
+        (1, mels, 3000) float32 of sound up to 30 s, padded; (1, mels, N // 160) of longer sound, computed in pieces:
+        transformers would take 1.5 GB more for an hour.
+    """
+    transformers = import_transformers("Whisper")
+    features = transformers.WhisperFeatureExtractor(feature_size=mels)
+    if len(samples) <= WINDOW_S * RATE_HZ:
+        padded: torch.Tensor = features(samples, sampling_rate=RATE_HZ, return_tensors="pt").input_features
+        return padded
+    bank = torch.from_numpy(features.mel_filters.T.astype(np.float32))  # (mels, 201)
+    window = torch.hann_window(FFT)
+    turned = torch.from_numpy(np.pad(samples, FFT // 2, mode="reflect"))
+    logs = torch.empty(mels, len(samples) // HOP)
+    for first in range(0, logs.shape[1], PIECE):
+        last = min(first + PIECE, logs.shape[1])
+        part = turned[first * HOP : (last - 1) * HOP + FFT]
+        waves = torch.stft(part, FFT, HOP, window=window, center=False, return_complex=True)  # (201, columns)
+        logs[:, first:last] = torch.clamp(bank @ (waves.abs() ** 2), min=1e-10).log10()
+    return ((torch.maximum(logs, logs.max() - 8) + 4) / 4)[None]
 
 
 def _segments(found: list[Mapping[str, Any]], first_stamp: int, length_s: float) -> Iterator[Segment]:

@@ -222,3 +222,13 @@ def test_published_cards_build_with_published_sizes() -> None:
         made = whisper.shapes(whisper.build(SHAPES[name], generation))
         assert sum(int(np.prod(shape)) for shape in made.values()) == count, name
     assert card("whisper").name == "whisper-tiny"
+
+
+@pytest.mark.parametrize("count", [480_001, 480_160, 960_159, 1_200_000])
+def test_the_spectrum_of_long_sound_in_pieces_is_transformers(count: int) -> None:
+    samples = noise(75.0)[:count]
+    features = whisper.import_transformers("Whisper").WhisperFeatureExtractor()
+    theirs = features(samples, sampling_rate=16000, return_tensors="pt", truncation=False, padding="longest")
+    mine = whisper.spectrum(samples, 80)
+    assert mine.shape == theirs.input_features.shape
+    np.testing.assert_allclose(mine, theirs.input_features, rtol=0, atol=2e-6)
