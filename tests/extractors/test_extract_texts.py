@@ -114,3 +114,16 @@ def test_a_real_clip_goes_all_the_way(shared: Any, tmp_path: Path) -> None:
         assert 0 <= spans.min() <= spans.max() <= 5.1
         assert features.read(OVER_TEXTS, "real").values.shape[1] == 48
     assert verify(tmp_path / "f.zarr")["ok"]
+
+
+def test_prompts_that_clip_chose_become_features_of_their_texts(folder: Path) -> None:
+    chosen = "clip-prompts-tiny.random-0@chosen"
+    slots = ("--slots", "4")
+    assert extracted(folder, "--backbone", "clip-prompts-tiny", "--layer", "chosen", *slots)["feature_sets"] == [chosen]
+    report = extracted(folder, *ROBERTA, "--text", f"stored:{chosen}", "--pooling", "cls", "--dtype", "float32")
+    with FeatureStore.open(folder / "f.zarr") as features:
+        numbers, rows = (features.read(name, "a") for name in (chosen, report["feature_sets"][0]))
+        assert rows.values.shape == (4, 48)
+        assert rows.times.tolist() == numbers.times.tolist()
+        same = numbers.values[:, 0] == numbers.values[0, 0]
+        assert (rows.values[same] == rows.values[0]).all()
