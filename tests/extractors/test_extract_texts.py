@@ -117,7 +117,7 @@ def test_a_real_clip_goes_all_the_way(shared: Any, tmp_path: Path) -> None:
 
 
 def test_prompts_that_clip_chose_become_features_of_their_texts(folder: Path) -> None:
-    chosen = "clip-prompts-tiny.random-0@chosen"
+    chosen = "clip-prompts-tiny.random-0@chosen+even4"
     slots = ("--slots", "4")
     assert extracted(folder, "--backbone", "clip-prompts-tiny", "--layer", "chosen", *slots)["feature_sets"] == [chosen]
     report = extracted(folder, *ROBERTA, "--text", f"stored:{chosen}", "--pooling", "cls", "--dtype", "float32")
