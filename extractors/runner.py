@@ -108,7 +108,9 @@ def extract(
         )
         for name in names
     ]
-    with _threads(threads):
+    with _threads(threads), DecodePool(decode_workers) as pool:
+        if not dry_run:
+            pool.start()  # while the models load
         loaded = [
             [load(name, replace(one, device=device)) for name, one in zip(names, settings, strict=True)]
             for device in devices
@@ -121,7 +123,7 @@ def extract(
         run = _Run(loaded, table, str(store), started, codec)
         if dry_run:
             return run.survey(overwrite, keep_last_s)
-        return run.run(overwrite, decode_workers, commit_every_s, progress)
+        return run.run(overwrite, pool, commit_every_s, progress)
 
 
 @contextmanager
@@ -177,9 +179,7 @@ class _Run:
         estimate, self.failed = survey(plan, self.extractors, keep_last_s)
         return self._report(plan, estimate=estimate)
 
-    def run(
-        self, overwrite: bool, decode_workers: int, commit_every_s: float, progress: Progress | None
-    ) -> ExtractReport:
+    def run(self, overwrite: bool, pool: DecodePool, commit_every_s: float, progress: Progress | None) -> ExtractReport:
         """Do it."""
         with FeatureStore.open(self.store, "a") as features:
             refuse_conflicts(features, self.specs)
@@ -194,7 +194,7 @@ class _Run:
             writer = SeriesWriter(features, commit_every_s)
             interrupted = False
             try:
-                with DecodePool(decode_workers) as pool:
+                with pool:
                     self._work(plan, pool, writer, progress)
             except KeyboardInterrupt:
                 interrupted = True

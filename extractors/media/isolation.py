@@ -47,7 +47,7 @@ class DecodeRequest:
 
 
 class DecodePool:
-    """A few decoding processes; they start when first needed and are replaced when they die.
+    """A few decoding processes; they start when first needed, or by `start`, and are replaced when they die.
 
     The results do not depend on the number of workers. Close it (it is a context manager), else processes remain
     until this one ends.
@@ -88,6 +88,12 @@ class DecodePool:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
+
+    def start(self) -> None:
+        """Start the processes now, so that they are up when they are needed."""
+        with self._changed:
+            missing = self._workers - len(self._idle) - len(self._busy)
+            self._idle += [DecodeChild() for _ in range(missing)]
 
     def pids(self) -> list[int]:
         """Return the ids of the processes that exist now."""

@@ -78,6 +78,8 @@ def main() -> None:
     source = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115
     requests: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(source, requests), daemon=True).start()
+    from . import clip  # noqa: F401 - takes a moment, which the parent has not missed yet
+
     while True:
         _answer(requests.get(), answers)
 

@@ -206,6 +206,18 @@ def test_processes_are_kept_between_calls_and_none_remains_after_closing(files):
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
 
 
+def test_processes_may_be_started_before_they_are_needed(files):
+    with DecodePool(2) as pool:
+        pool.start()
+        pool.start()
+        first = pool.pids()
+        assert len(first) == 2
+        list(pool.decode(requests_for(files)))
+        assert pool.pids() != []
+        assert set(pool.pids()) == set(first)
+    DecodePool(0).start()
+
+
 def test_closing_the_iterator_early_ends_what_is_decoding(files, tmp_path):
     before = open_files()
     with DecodePool(2) as pool:
