@@ -8,6 +8,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 CONSTRAINTS ?= constraints.txt
 PYTEST_ARGS ?=
+# Files of tests are dealt to so many processes; 0: one after the other in this one.
+WORKERS ?= 2
+PYTEST = python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: demo test test-all test-numpy2 lint types clean
 
@@ -34,14 +37,14 @@ types: $(VENV)/.test-ready
 	MYPYPATH=.typing $(BIN)/mypy -p cuebank --exclude '(tests|benchmarks)/'
 
 test: lint types
-	$(BIN)/python -m pytest -m "not slow and not gpu" $(PYTEST_ARGS)
+	$(BIN)/$(PYTEST) -m "not slow and not gpu" $(PYTEST_ARGS)
 
 test-all: lint types
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/$(PYTEST) $(PYTEST_ARGS)
 
 test-numpy2:
 	$(MAKE) VENV=.venv-numpy2 CONSTRAINTS=constraints-numpy2.txt .venv-numpy2/.numpy2-ready
-	.venv-numpy2/bin/python -m pytest -m "not slow and not gpu" $(PYTEST_ARGS)
+	.venv-numpy2/bin/$(PYTEST) -m "not slow and not gpu" $(PYTEST_ARGS)
 
 .venv-numpy2/.numpy2-ready: setup.cfg pyproject.toml constraints-numpy2.txt
 	$(PYTHON) -m venv .venv-numpy2
