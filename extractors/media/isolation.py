@@ -168,7 +168,7 @@ class DecodePool:
             else:
                 stream.finish(tally=decode_clip(stream.request, _Admitting(stream)))
         except Stopped:
-            return
+            room.cancel()  # the pool may have been closed between two clips: whoever waits for this one must hear of it
         # Carried over to whoever works on the clip.
         except BaseException as error:  # noqa: BLE001
             stream.crash(error)
