@@ -203,6 +203,29 @@ def test_closing_the_pool_stops_whoever_waits_for_a_clip(tmp_path):
     assert pool.pids() == []
 
 
+def test_a_pool_that_is_closed_between_two_clips_leaves_nobody_waiting(films):
+    """No process is at work just then, whose end could be heard."""
+    pool = DecodePool(1, ahead_items=1)
+    with closing(pool.clips(requests_for(films))) as streams:
+        gather(next(streams))
+        until = time.monotonic() + 10
+        while pool._busy and time.monotonic() < until:
+            time.sleep(0.01)
+        pool.close()
+        heard = []
+
+        def work():
+            try:
+                gather(next(streams))
+            except Stopped:
+                heard.append("stopped")
+
+        thread = threading.Thread(target=work, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert heard == ["stopped"]
+
+
 def test_two_threads_may_take_turns_at_the_clips(films):
     wanted, lock, seen = requests_for(films * 3), threading.Lock(), []
     with DecodePool(2, ahead_bytes=1 << 20) as pool, closing(pool.clips(wanted)) as streams:
