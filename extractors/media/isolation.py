@@ -81,6 +81,7 @@ class DecodePool:
         self._changed = threading.Condition()  # guards the rest
         self._idle: list[DecodeChild] = []
         self._busy: dict[DecodeChild, Room] = {}
+        self._rooms: set[Room] = set()  # of all iterators that are not closed
         self._closed = False
 
     def __enter__(self) -> DecodePool:
@@ -112,6 +113,8 @@ class DecodePool:
         source = enumerate(requests)
         ahead = self._ahead_items if self._workers else 1
         executor = ThreadPoolExecutor(max(1, self._workers), thread_name_prefix="decode")
+        with self._changed:
+            self._rooms.add(room)
         try:
             while True:
                 while len(waiting) < ahead and (item := next(source, None)) is not None:
@@ -128,6 +131,8 @@ class DecodePool:
             room.cancel()
             self._kill(room)
             executor.shutdown(wait=True, cancel_futures=True)
+            with self._changed:
+                self._rooms.discard(room)
 
     def decode(self, requests: Iterable[DecodeRequest]) -> Iterator[tuple[DecodeRequest, Audio | MediaError]]:
         """Decode the sound of clips and yield each with it, or with the reason why there is none, in the order given.
@@ -151,7 +156,7 @@ class DecodePool:
         with self._changed:
             self._closed = True
             children, self._idle = self._idle, []
-            rooms = set(self._busy.values())
+            rooms = set(self._rooms)
         for room in rooms:
             room.cancel()
             self._kill(room)
