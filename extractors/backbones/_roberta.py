@@ -16,6 +16,7 @@ from ..errors import WeightsError
 from ..networks.roberta_shape import RobertaShape
 from ..random_weights import fill_all
 from ..weights import locate
+from ._layers import block_of
 from ._roberta_tokens import ByteTokenizer, FileTokenizer, Tokenizer
 from ._speech import inference
 
@@ -75,7 +76,7 @@ def load_encoder(card: Card, settings: ExtractorSettings, max_tokens: int | None
         settings: weights, layers, pooling and the rest.
         max_tokens: of one text, start and end included; None: as many as the network can take.
     """
-    shape, layers = SHAPES[card.name], [_layer(card, layer) for layer in settings.layers]
+    shape, layers = SHAPES[card.name], [block_of(card, layer) for layer in settings.layers]
     located = locate(card, settings)
     # Only now: torch takes seconds to import, and a wrong option shall be told at once.
     from ..networks import roberta, speech
@@ -113,18 +114,6 @@ def load_encoder(card: Card, settings: ExtractorSettings, max_tokens: int | None
     return TextEncoder(card, settings, network, tokenizer, most, located.recipe(), located.tag)
 
 
-def _layer(card: Card, layer: str) -> int | None:
-    if layer == "last":
-        return None
-    if layer.isdecimal() and 1 <= int(layer) <= card.layers and layer == str(int(layer)):
-        return int(layer)
-    raise BadInput(
-        f"Layer `{layer}` of {card.name} was asked for.",
-        f"It has layers 1 to {card.layers}.",
-        f"Use --layer last, or a number from 1 to {card.layers}.",
-    )
-
-
 class TextEncoder:
     """A loaded RoBERTa. Pure: text in, rows out.
 
@@ -156,7 +145,7 @@ class TextEncoder:
         self._settings = settings
         self._network = network
         self._tokenizer = tokenizer
-        self._layers = [_layer(card, layer) for layer in settings.layers]
+        self._layers = [block_of(card, layer) for layer in settings.layers]
 
     def steps(self) -> list[dict[str, Any]]:
         """Return what a recipe says of the way from text to numbers."""

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...store.errors import BadInput
 from ...store.keys import feature_set_name
 from ...store.recipe import FeatureSpec, Recipe
 from ...store.timebase import Timebase
@@ -26,6 +25,7 @@ from ..base import Card, ExtractorSettings, Needs, Rows, check_device
 from ..networks.speech_shape import SpeechShape
 from ..random_weights import fill_all
 from ..weights import LocatedWeights, locate
+from ._layers import block_of
 from ._speech import circumstances, first_steps, free_of, inference, looked_at, mean_rows, own_copy
 from ._speech_cards import CARDS, RATE_HZ, SHAPES
 
@@ -42,7 +42,7 @@ NORM_EPS = 1e-5
 
 def load(card: Card, settings: ExtractorSettings) -> SpeechExtractor:
     """Load a speech network; see `registry.load` for what may be raised."""
-    shape, layers = SHAPES[card.name], [_layer(card, layer) for layer in settings.layers]
+    shape, layers = SHAPES[card.name], [block_of(card, layer) for layer in settings.layers]
     located = locate(card, settings)
     # Only now: torch takes seconds to import, and a wrong option shall be told at once.
     from ..networks import speech
@@ -68,18 +68,6 @@ def import_checkpoint(card: Card, located: LocatedWeights) -> Imported:
     from . import _speech_weights
 
     return _speech_weights.import_checkpoint(located, SHAPES, card.name)
-
-
-def _layer(card: Card, layer: str) -> int | None:
-    if layer == "last":
-        return None
-    if layer.isdecimal() and 1 <= int(layer) <= card.layers and layer == str(int(layer)):
-        return int(layer)
-    raise BadInput(
-        f"Layer `{layer}` of {card.name} was asked for.",
-        f"It has layers 1 to {card.layers}.",
-        f"Use --layer last, or a number from 1 to {card.layers}.",
-    )
 
 
 class SpeechExtractor:
@@ -114,7 +102,7 @@ class SpeechExtractor:
         self._network = network
         self._normalise = normalise
         self._windows = Windows()
-        self._layers = [_layer(card, layer) for layer in settings.layers]
+        self._layers = [block_of(card, layer) for layer in settings.layers]
         self._timebase = Timebase(
             Fraction(RATE_HZ, shape.hop), Fraction(shape.support, 2 * RATE_HZ), Fraction(shape.support, RATE_HZ)
         )

@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ...store.errors import BadInput
 from ..base import Card, ExtractorSettings, check_device
 from ..errors import WeightsError
 from ..imported import Imported, files_of
 from ..networks.vit_shape import VitShape
 from ..random_weights import fill_all
 from ..weights import LocatedWeights, locate
+from ._layers import block_of
 from ._speech import inference
 from ._stills import RATE_HZ, Loaded, Output, StillExtractor
 
@@ -142,19 +142,7 @@ def import_checkpoint(card: Card, located: LocatedWeights) -> Imported:
 
 def _layers(card: Card, settings: ExtractorSettings) -> list[int | None]:
     """The blocks asked for; None for the model's own output."""
-    return [_layer(card, layer) for layer in settings.layers]
-
-
-def _layer(card: Card, layer: str) -> int | None:
-    if layer == "last":
-        return None
-    if layer.isdecimal() and 1 <= int(layer) <= card.layers and layer == str(int(layer)):
-        return int(layer)
-    raise BadInput(
-        f"Layer `{layer}` of {card.name} was asked for.",
-        f"It has layers 1 to {card.layers}.",
-        f"Use --layer last, or a number from 1 to {card.layers}.",
-    )
+    return [block_of(card, layer) for layer in settings.layers]
 
 
 def _output(layer: str, shape: VitShape, pooling: str) -> Output:
