@@ -10,8 +10,8 @@ import json
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
-from ...store.errors import MissingExtra
 from ..errors import WeightsError
+from ._tokenizers import tokenizers_for
 
 T = TypeVar("T")
 WHOLE = "tokenizer.json"
@@ -84,7 +84,7 @@ class FileTokenizer:
             )
         contents = [(folder / name).read_bytes() for name in names]
         self._sha256 = hashlib.sha256(b"\0".join(contents)).hexdigest()
-        library = _library()
+        library = tokenizers_for("RoBERTa's tokenizer")
         try:
             self._tokenizer = _whole(library, contents[0]) if names == (WHOLE,) else _from_parts(library, *contents)
             empty = self._tokenizer.encode("").ids
@@ -124,16 +124,6 @@ class FileTokenizer:
 
 def _cut(items: list[T], most: int) -> list[T]:
     return items if len(items) <= most else [*items[: most - 1], items[-1]]
-
-
-def _library() -> Any:
-    try:
-        import tokenizers
-    except ModuleNotFoundError as error:
-        if error.name != "tokenizers":
-            raise  # it is there, but broken: its own message says how
-        raise MissingExtra("RoBERTa's tokenizer", "hf", "tokenizers") from error
-    return tokenizers
 
 
 def _whole(library: Any, content: bytes) -> Any:

@@ -8,8 +8,6 @@ were trained so. At least one window must be whole.
 
 from __future__ import annotations
 
-import datetime
-import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -23,6 +21,8 @@ from ...store.recipe import FeatureSpec, Recipe
 from ...store.timebase import Timebase
 from ..base import Card, ExtractorSettings, Needs, Rows
 from ..errors import MediaError
+from ._circumstances import circumstances
+from ._speech import free_of
 
 if TYPE_CHECKING:
     from ..media.audio import Audio
@@ -154,7 +154,8 @@ class SignalExtractor:
             )
         values = self._signal.compute(samples)
         times = self._clock.centers(len(values)) + start_s
-        valid = self._clear_of(audio.gaps, times)
+        half = float(self._clock.window_s) / 2
+        valid = free_of(audio.gaps, times - half, times + half)
         if not self._pooled:
             return [Rows(values, times, valid)]
         if not valid.any():
@@ -177,17 +178,3 @@ class SignalExtractor:
             )
         dropped = 0 if self._keep_last is None else max(0, len(audio.samples) - self._keep_last)
         return audio.samples[dropped:], audio.start_s + dropped / audio.rate_hz
-
-    def _clear_of(self, gaps: Sequence[tuple[float, float]], times: np.ndarray) -> np.ndarray:
-        """(T,) bool: rows whose window touches no gap."""
-        half = float(self._clock.window_s) / 2
-        valid = np.ones(len(times), bool)
-        for start_s, stop_s in gaps:
-            valid &= (times + half <= start_s) | (times - half >= stop_s)
-        return valid
-
-
-def circumstances(*packages: str) -> dict[str, Any]:
-    """Return what is recorded of a computation without defining it: versions and the date."""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return {"versions": {name: importlib.metadata.version(name) for name in packages}, "date": today}

@@ -11,6 +11,7 @@ import numpy as np
 from ...store.errors import BadInput
 from ..base import Card, ExtractorSettings, Rows
 from ..errors import MediaError
+from ._circumstances import circumstances
 from ._speech_cards import RATE_HZ
 
 if TYPE_CHECKING:
@@ -114,20 +115,8 @@ def mean_rows(card: Card, values: np.ndarray, valid: np.ndarray, middle_s: float
     return Rows(mean, np.array([middle_s]), np.ones(1, bool))
 
 
-def circumstances(device: str) -> dict[str, Any]:
-    """Return what is recorded of the computation without defining it."""
-    import datetime
-    import importlib.metadata
-
-    import torch
-
+def speech_circumstances(device: str) -> dict[str, Any]:
+    """Return what is recorded of a computation by transformers' layers without defining it."""
     from ..networks.speech import ATTENTION
 
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "transformers", "av", "numpy")}
-    return {
-        "device": device,
-        "threads": torch.get_num_threads(),
-        "attention": ATTENTION,
-        "versions": versions,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }
+    return {**circumstances("torch", "transformers", "av", "numpy", device=device), "attention": ATTENTION}

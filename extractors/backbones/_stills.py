@@ -22,6 +22,7 @@ from ...store.timebase import Timebase
 from ..base import Card, ExtractorSettings, Needs, Pictures, Rows
 from ..errors import MediaError
 from ..media.demand import AtRate, PictureDemand, Slots, picture_rate
+from ._circumstances import circumstances
 from ._look import Look
 
 # Neighbouring pictures of a video look alike to a network that knows no movement, and each costs 4 to 80 GFLOP: one a
@@ -33,6 +34,7 @@ BATCH = {"cpu": 8}
 BATCH_FILLED = {"cpu": 4}
 BATCH_ELSEWHERE = 32
 MAX_BYTES = 1 << 30  # of one clip's rows
+PACKAGES = ("torch", "transformers", "open_clip_torch", "av", "pillow", "numpy")
 MOMENT_S = Fraction(1, 1000)  # a picture's support on the clock: a moment, which a timebase gives some length
 
 Forward = Callable[[np.ndarray], list[np.ndarray]]  # (B, H, W, 3) uint8 to one (B, D) float32 for each output
@@ -114,7 +116,7 @@ class StillExtractor:
                 ),
                 precision=settings.precision,
                 extractor_version=loaded.version,
-                unhashed={**_circumstances(settings.device), **loaded.unhashed},
+                unhashed={**circumstances(*PACKAGES, device=settings.device), **loaded.unhashed},
             ),
         )
 
@@ -191,23 +193,3 @@ class StillWork:
             )
         times, valid = np.concatenate(self._times), np.concatenate(self._valid)
         return [Rows(np.concatenate(rows), times, valid) for rows in self._rows]
-
-
-def _circumstances(device: str) -> dict[str, Any]:
-    """What is recorded of the computation without defining it."""
-    import contextlib
-    import datetime
-    import importlib.metadata
-
-    import torch
-
-    versions = {}
-    for name in ("torch", "transformers", "open_clip_torch", "av", "pillow", "numpy"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[name] = importlib.metadata.version(name)
-    return {
-        "device": device,
-        "threads": torch.get_num_threads(),
-        "versions": versions,
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-    }

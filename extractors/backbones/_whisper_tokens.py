@@ -11,9 +11,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from ...store.errors import MissingExtra
 from ..errors import WeightsError
 from ..networks.whisper_shape import STAMPS
+from ._tokenizers import tokenizers_for
 
 WHOLE = "tokenizer.json"
 PARTS = ("vocab.json", "merges.txt")
@@ -103,7 +103,7 @@ class FileWriter:
             )
         contents = [(folder / name).read_bytes() for name in names]
         self._sha256 = hashlib.sha256(b"\0".join(contents)).hexdigest()
-        library = _library()
+        library = tokenizers_for("Whisper's tokenizer")
         try:
             self._tokenizer = _whole(library, contents[0]) if len(names) == 1 else _from_parts(library, *contents)
             added = self._tokenizer.get_added_tokens_decoder()
@@ -125,16 +125,6 @@ class FileWriter:
     def recipe(self) -> dict[str, Any]:
         """Return what defines the texts."""
         return {"tokenizer": "byte-level-bpe", "sha256": self._sha256}
-
-
-def _library() -> Any:
-    try:
-        import tokenizers
-    except ModuleNotFoundError as error:
-        if error.name != "tokenizers":
-            raise  # it is there, but broken: its own message says how
-        raise MissingExtra("Whisper's tokenizer", "hf", "tokenizers") from error
-    return tokenizers
 
 
 def _whole(library: Any, content: bytes) -> Any:

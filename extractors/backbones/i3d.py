@@ -23,6 +23,7 @@ from ..errors import WeightsError
 from ..media.demand import AtRate, PictureDemand, PictureShape, Slots, picture_rate
 from ..networks.i3d_shape import POOLED, I3dShape
 from ..weights import LocatedWeights, locate
+from ._circumstances import circumstances
 
 if TYPE_CHECKING:
     from ..imported import Imported
@@ -251,7 +252,7 @@ class I3dExtractor:
                 preprocessing=tuple(steps),
                 precision=settings.precision,
                 extractor_version=VERSION,
-                unhashed=_circumstances(settings.device),
+                unhashed=circumstances("torch", "av", "numpy", device=settings.device),
             ),
         )
 
@@ -260,15 +261,3 @@ class I3dExtractor:
         from ._i3d_windows import I3dWork
 
         return I3dWork(self)
-
-
-def _circumstances(device: str) -> dict[str, Any]:
-    """What is recorded of the computation without defining it."""
-    import datetime
-    import importlib.metadata
-
-    import torch
-
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "av", "numpy")}
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return {"device": device, "threads": torch.get_num_threads(), "versions": versions, "date": today}

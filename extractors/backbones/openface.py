@@ -23,7 +23,8 @@ from ...store.recipe import FeatureSpec, Recipe
 from ..base import Card, ExtractorSettings, Needs, Rows
 from ..errors import MediaError
 from ..openface_csv import GROUPS, MIN_CONFIDENCE, OpenfaceTable, read_openface
-from ._signal import NO_WEIGHTS, check_weightless, circumstances
+from ._circumstances import circumstances
+from ._signal import NO_WEIGHTS, check_weightless
 
 VERSION = 1  # raise it whenever the numbers change
 COLUMN = "openface"  # of the clips table

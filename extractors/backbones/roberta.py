@@ -25,7 +25,7 @@ from ..base import Card, ExtractorSettings, Needs, Rows
 from ..text_source import Passage, StoredPassages, TextSource, text_source
 from . import _roberta
 from ._roberta import CARDS, TextEncoder, pooled
-from ._speech import circumstances
+from ._speech import speech_circumstances
 
 if TYPE_CHECKING:
     from ..imported import Imported
@@ -102,7 +102,7 @@ class RobertaExtractor:
                     preprocessing=(*source.steps, *encoder.steps()),
                     precision=settings.precision,
                     extractor_version=VERSION,
-                    unhashed=circumstances(settings.device),
+                    unhashed=speech_circumstances(settings.device),
                 ),
             )
             for layer in settings.layers

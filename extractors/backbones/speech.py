@@ -26,7 +26,7 @@ from ..networks.speech_shape import SpeechShape
 from ..random_weights import fill_all
 from ..weights import LocatedWeights, locate
 from ._layers import block_of
-from ._speech import circumstances, first_steps, free_of, inference, looked_at, mean_rows, own_copy
+from ._speech import first_steps, free_of, inference, looked_at, mean_rows, own_copy, speech_circumstances
 from ._speech_cards import CARDS, RATE_HZ, SHAPES
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class SpeechExtractor:
                 preprocessing=tuple(steps),
                 precision=settings.precision,
                 extractor_version=VERSION,
-                unhashed=circumstances(settings.device),
+                unhashed=speech_circumstances(settings.device),
             ),
         )
 

@@ -19,7 +19,7 @@ from ..base import Card, ExtractorSettings, Needs, Rows, check_device
 from ..networks.speech_shape import SpeechShape
 from ..random_weights import fill_all
 from ..weights import LocatedWeights, locate
-from ._speech import circumstances, first_steps, free_of, inference, looked_at, mean_rows, own_copy
+from ._speech import first_steps, free_of, inference, looked_at, mean_rows, own_copy, speech_circumstances
 from ._speech_cards import RATE_HZ
 from ._viper_windows import SAMPLES, cut_windows, viper_windows
 
@@ -156,7 +156,7 @@ class XVectorExtractor:
                 preprocessing=tuple(steps),
                 precision=settings.precision,
                 extractor_version=VERSION,
-                unhashed=circumstances(settings.device),
+                unhashed=speech_circumstances(settings.device),
             ),
         )
 

@@ -25,7 +25,7 @@ from ...store.recipe import FeatureSpec, Recipe
 from ..base import Card, ExtractorSettings, Needs, Rows, check_device
 from ..networks.whisper_shape import WINDOW_S, WhisperShape
 from ..weights import LocatedWeights, locate
-from ._speech import circumstances, first_steps, free_of, inference, looked_at
+from ._speech import first_steps, free_of, inference, looked_at, speech_circumstances
 from ._speech_cards import RATE_HZ
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class WhisperExtractor:
                 ),
                 precision=settings.precision,
                 extractor_version=VERSION,
-                unhashed={**circumstances(settings.device), "generation": loaded.generation},
+                unhashed={**speech_circumstances(settings.device), "generation": loaded.generation},
             ),
         )
 
