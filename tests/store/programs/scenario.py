@@ -22,7 +22,7 @@ from cuebank.store.verify import verify
 X, Y = SETS = ("demo.x", "demo.y")
 SPECS = {
     X: FeatureSpec(X, "numeric", 2, "float16", Recipe("demo", {"source": "none"})),
-    Y: FeatureSpec(Y, "numeric", 3, "float32", Recipe("demo", {"source": "none"})),
+    Y: FeatureSpec(Y, "text", 1, "int64", Recipe("demo", {"source": "none"})),
 }
 KEYS = [("clip 0", "left"), ("clip 1", None), ("clip 2", "left"), ("clip 3", None), ("clip 4", None)]
 FAILED = ("bad", None)
@@ -50,10 +50,19 @@ def has(verb: str) -> bool:
 
 
 def rows(feature_set: str, key: int, version: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the rows of a version of a series."""
+    """Return the rows of a version of a series: each number of it is `10 * key + version`, each text begins with it."""
     spec, count = SPECS[feature_set], 3 + key
-    values = np.full((count, spec.dim), 10 * key + version, spec.dtype)
+    if spec.is_text:
+        values = np.array([f"{10 * key + version} \u00e9{'e' * row}" for row in range(count)], object)
+    else:
+        values = np.full((count, spec.dim), 10 * key + version, spec.dtype)
     return values, np.arange(float(count)), np.ones(count, bool)
+
+
+def version_of(feature_set: str, key: int, values: np.ndarray) -> int:
+    """Return which version of a series these values are of."""
+    first = values[0].split()[0] if SPECS[feature_set].is_text else values[0, 0]
+    return int(first) - 10 * key
 
 
 def written(feature_set: str, **versions: int) -> list[Call]:
@@ -179,7 +188,7 @@ def _shown(store: FeatureStore, name: str) -> dict[str, Any]:
     series = {}
     for clip_id, entity_id, count in store.series(name):
         key, found = KEYS.index((clip_id, entity_id)), store.read(name, clip_id, entity_id)
-        version = int(found.values[0, 0]) - 10 * key
+        version = version_of(name, key, found.values)
         for mine, wanted in zip(found, rows(name, key, version), strict=True):
             if not np.array_equal(mine, wanted) or len(mine) != count:
                 raise Broken(f"series {KEYS[key]} of {name} is not what was written")
