@@ -2,23 +2,37 @@
 
 B is items in a batch, T rows of one item, D columns of one input. A *role* names an input by what it tells
 about a person (`video`, `audio`, `text`, `openface`, or any other word); which feature set plays it is decided
-outside.
+outside. What an *item* is, the task and the head decide: a clip or an entity of the clips table (tasks of unit
+`clip`), or a label series on its own clock (unit `row`), of one entity or of a whole clip (`Head.scope`).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from ..runs import Outcome, Run, TrainConfig
+
+# (untrained heads, their runs, how to train) -> one outcome for each run, in their order.
+Fit = Callable[[Sequence["Head"], Sequence["Run"], "TrainConfig"], list["Outcome"]]
+TAKES, SCOPES = ("vector", "rows"), ("entity", "clip")
 
 
 class Head(nn.Module, ABC):
     """A network from named features to (B, outputs). It never sees paths, stores or ids.
 
     Attributes:
+        takes: `vector`: features are (B, D), one vector for each item, the mean of its valid rows (in tasks of unit
+            `row`: each labelled row is an item). `rows`: features are (B, T, D) with masks and times; in tasks of unit
+            `clip` each role has its own T and clock and the result is (B, outputs); in tasks of unit `row` all roles
+            share T and clock, the labels', and the result is (B, T, outputs).
+        scope: for heads that take rows in tasks of unit `row`: an item holds the rows of one entity (`entity`), or
+            of all entities of a clip, sorted by time, then entity (`clip`).
         stackable: whether the same module computes several independent copies of itself at once when each
             parameter
             carries a leading axis S: features are then (S, B, D) and the result is (S, B, outputs). Folds and
@@ -27,6 +41,8 @@ class Head(nn.Module, ABC):
             `nn.Linear`, and no other layer with parameters.
     """
 
+    takes: ClassVar[str] = "vector"
+    scope: ClassVar[str] = "entity"
     stackable: ClassVar[bool] = False
 
     def dropout_sites(self) -> dict[str, tuple[int, float]]:
@@ -46,13 +62,18 @@ class Head(nn.Module, ABC):
         entities: Tensor | None = None,
         dropout: Mapping[str, Tensor] | None = None,
     ) -> Tensor:
-        """Return (B, outputs).
+        """Return (B, outputs); in tasks of unit `row`, a head that takes rows returns (B, T, outputs).
 
         Args:
             features: role -> (B, D), one vector per item; or (B, T, D), rows, if `masks` has the role.
-            masks: role -> (B, T), True where a row is there. What stands in other rows never matters.
-            times: role -> (B, T) seconds from the item's start, for heads that use time.
-            entities: (B,) int64, equal for items of one entity, for heads that relate items.
+            masks: role -> (B, T), True where a row is there and valid. What stands in other rows never matters: they
+                hold zeros, and outputs for them are ignored, but must not change those for other rows. A role may
+                have no row at all in an item, and a row may be there in some roles only.
+            times: role -> (B, T) float64 seconds from the clip's start, never falling along an item's rows; zeros
+                behind its end.
+            entities: (B, T) int64 in tasks of unit `row`: which entity a row belongs to, counted from 0 in each item
+                (only 0 for scope `entity`); -1 behind the item's end: all other rows have a label's time, even if
+                masks say that all roles are missing there. None in tasks of unit `clip`.
             dropout: site -> (B, width), 0 where dropped and 1 / (1 - p) elsewhere. None in training mode: drawn
                 here.
         """
@@ -68,12 +89,35 @@ class HeadCard:
         config: frozen dataclass of its settings, all with defaults.
         build: (input dims by role, outputs, config) -> untrained head; raises BadInput for what does not fit
             together.
+        fit: for heads in closed form, in place of training in steps: gets all runs at once (features, labels, row
+            numbers of the training and validation parts, scalings) with their untrained heads, and returns for each
+            the outcome with the state dict to keep; its curves may have a single entry, or be empty. It applies the
+            runs' scalings itself.
+        network: the class of the head, if `build` is no class.
     """
 
     name: str
     title: str
     config: type
     build: Callable[[Mapping[str, int], int, Any], Head]
+    fit: Fit | None = None
+    network: type[Head] | None = None
+
+    @property
+    def takes(self) -> str:
+        """What the head takes, see `Head`."""
+        return self._class.takes
+
+    @property
+    def scope(self) -> str:
+        """Whose rows an item holds, see `Head`."""
+        return self._class.scope
+
+    @property
+    def _class(self) -> type[Head]:
+        if self.network is not None:
+            return self.network
+        return self.build if isinstance(self.build, type) else Head
 
     def to_json(self) -> dict[str, Any]:
         """Return name, title and settings with their defaults."""
