@@ -5,12 +5,14 @@ A metric file declares
 
 - `NAME`, `TITLE`: as written in reports, and as printed on pictures;
 - `HIGHER_IS_BETTER`: True, False, or None for what is a table rather than a score;
-- `KIND`: `regression` (real numbers) or `classes` (class ids 0, 1, …);
+- `KIND`: `regression` (real numbers, of one output or several), `classes` (class ids 0, 1, …) or `scores` (real
+  scores against labels 0 and 1);
 - `UNDEFINED`: when the score does not exist, as a clause; None where it always does;
 - a function called `NAME`, `(preds, target) -> float`; nan means *undefined* and nothing else, and the report
   writes it as null with the reason;
 - `from_moments` or `from_confusion`: the same formula from sums that add up over groups of rows, for many
-  samples at once, so that a thousand resamples of an interval are one matrix product.
+  samples at once, so that a thousand resamples of an interval are one matrix product; or, for what depends on
+  the order of scores, `from_weights`: the same formula for many samples in which each row counts so many times.
 
 Importing this package imports none of them.
 """
@@ -36,11 +38,12 @@ class Metric:
         name: as in reports, e.g. `ccc`.
         title: for people, e.g. `CCC`.
         higher_is_better: None for a table, such as the confusion matrix.
-        kind: `regression` or `classes`.
+        kind: `regression`, `classes` or `scores`.
         undefined: when the score does not exist, as a clause; None where it always exists.
-        function: `(preds (N,), target (N,)) -> float`.
+        function: `(preds (N,), target (N,)) -> float`; regression also takes (N, K) and averages over outputs.
         from_moments: for regression, `Moments of shape (…) -> scores (…)`.
         from_confusion: for classes, `counts (…, C, C) -> scores (…)`.
+        from_weights: for scores, `preds (N,), target (N,), weights (B, N) -> scores (B,)`.
     """
 
     name: str
@@ -51,6 +54,7 @@ class Metric:
     function: Callable[..., Any]
     from_moments: Callable[..., Any] | None = None
     from_confusion: Callable[..., Any] | None = None
+    from_weights: Callable[..., Any] | None = None
 
     def __call__(self, preds: Any, target: Any) -> Any:
         """Score predictions (N,) against targets (N,)."""
@@ -102,6 +106,7 @@ def metric(name: str) -> Metric:
         function=getattr(module, module.NAME),
         from_moments=getattr(module, "from_moments", None),
         from_confusion=getattr(module, "from_confusion", None),
+        from_weights=getattr(module, "from_weights", None),
     )
 
 
@@ -109,7 +114,7 @@ def metrics(kind: str | None = None) -> list[Metric]:
     """Return all scores (tables such as the confusion matrix are left out), by name.
 
     Args:
-        kind: `regression` or `classes`; None for both.
+        kind: `regression`, `classes` or `scores`; None for all.
     """
     found = [metric(name) for name in _found()]
     return [one for one in found if one.higher_is_better is not None and kind in (None, one.kind)]

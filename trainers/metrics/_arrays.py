@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,26 +27,27 @@ def shapes(preds: npt.NDArray[Any], target: npt.NDArray[Any]) -> str:
     return f"preds {preds.shape} and target {target.shape}"
 
 
-def check_pair(preds: npt.NDArray[Any], target: npt.NDArray[Any], metric: str) -> None:
-    """Refuse two arrays that are not equally long, one-dimensional and non-empty.
+def check_pair(preds: npt.NDArray[Any], target: npt.NDArray[Any], metric: str, outputs: bool = False) -> None:
+    """Refuse two arrays that are not of one shape, (N,) or with `outputs` also (N, K), and non-empty.
 
     Raises:
         BadInput: with both shapes in the message.
     """
-    if preds.ndim != 1 or preds.shape != target.shape or preds.size == 0:
+    if not 1 <= preds.ndim <= 1 + outputs or preds.shape != target.shape or preds.size == 0:
+        several = ", or both (N, K)," if outputs else ""
         raise BadInput(
-            f"`{metric}` takes preds (N,) and target (N,) with N >= 1.",
+            f"`{metric}` takes preds (N,) and target (N,){several} with N >= 1.",
             f"Found {shapes(preds, target)}.",
-            "Flatten both to one dimension first; arrays are never broadcast against each other.",
+            "Give both the same shape first; arrays are never broadcast against each other.",
         )
 
 
-def regression_arrays(preds: Any, target: Any, metric: str) -> tuple[Floats, Floats]:
-    """Return both arrays as float64 (N,).
+def regression_arrays(preds: Any, target: Any, metric: str, outputs: bool = False) -> tuple[Floats, Floats]:
+    """Return both arrays as float64 (N,); with `outputs` (N, K) is taken too.
 
     Raises:
-        BadInput: shapes differ, are empty or not (N,), or there are NaN, infinite or absurdly large (> 1e100)
-            values.
+        BadInput: shapes differ, are empty or not of this form, or there are NaN, infinite or absurdly large
+            (> 1e100) values.
     """
     arrays = []
     for name, values in (("preds", preds), ("target", target)):
@@ -53,7 +55,7 @@ def regression_arrays(preds: Any, target: Any, metric: str) -> tuple[Floats, Flo
             arrays.append(np.asarray(values, dtype=np.float64))
         except (TypeError, ValueError) as error:
             raise BadInput(f"`{metric}` takes numbers.", f"{name}: {error}.", "Convert it to floats first.") from error
-    check_pair(arrays[0], arrays[1], metric)
+    check_pair(arrays[0], arrays[1], metric, outputs)
     for name, array in zip(("preds", "target"), arrays, strict=True):
         bad = int(np.count_nonzero(~(np.abs(array) <= LARGEST)))
         if bad:
@@ -81,6 +83,23 @@ def class_arrays(preds: Any, target: Any, metric: str) -> tuple[Ints, Ints]:
                 "Take the arg-max of scores, and number the classes from 0.",
             )
     return arrays[0].astype(np.int64), arrays[1].astype(np.int64)
+
+
+def score_arrays(preds: Any, target: Any, metric: str) -> tuple[Floats, Floats]:
+    """Return scores and binary labels, both as float64 (N,).
+
+    Raises:
+        BadInput: as `regression_arrays`, or a label is neither 0 nor 1.
+    """
+    p, y = regression_arrays(preds, target, metric)
+    wrong = (y != 0) & (y != 1)
+    if wrong.any():
+        raise BadInput(
+            f"`{metric}` takes a target of 1 (positive) and 0 (negative).",
+            f"It has {y[wrong][0]:g} ({shapes(p, y)}).",
+            "Mark the positive class by 1 and every other by 0.",
+        )
+    return p, y
 
 
 @dataclass(frozen=True)
@@ -160,3 +179,13 @@ def moments(preds: Floats, target: Floats, mask: npt.NDArray[np.bool_] | None = 
     if mask is not None:
         products = products * mask[..., None]
     return moments_from(products.sum(axis=-2), (shift_p - shift_y)[..., 0])
+
+
+def mean_over_outputs(from_moments: Callable[[Moments], Floats], preds: Any, target: Any, metric: str) -> float:
+    """Score (N,), or each of the K columns of (N, K) and average; nan if any column is undefined.
+
+    Raises:
+        BadInput: see `regression_arrays`.
+    """
+    p, y = regression_arrays(preds, target, metric, outputs=True)
+    return float(np.mean(from_moments(moments(p.T, y.T))))

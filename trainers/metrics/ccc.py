@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ._arrays import Floats, Moments, moments, regression_arrays
+from ._arrays import Floats, Moments, mean_over_outputs, moments
 
 NAME = "ccc"
 TITLE = "CCC"
@@ -41,8 +41,8 @@ def ccc(preds: Any, target: Any) -> float:
     covariance :math:`s_{py}` of predictions and targets (all divided by n).
 
     Args:
-        preds: predictions, (N,), any unit.
-        target: true values, (N,), the same unit.
+        preds: predictions, (N,), or (N, K) for the mean over K outputs; any unit.
+        target: true values of the same shape and unit.
 
     Returns:
         −1..1, 1 is perfect. 0 if exactly one of the two is constant, or both with different values. nan
@@ -51,7 +51,7 @@ def ccc(preds: Any, target: Any) -> float:
             evidence.
 
     Raises:
-        BadInput: shapes differ, are empty or not (N,), or values are not finite.
+        BadInput: shapes differ, are empty or not of this form, or values are not finite.
 
     Example:
         >>> round(ccc([0.1, 0.4, 0.3], [0.0, 0.5, 0.4]), 6)
@@ -59,7 +59,7 @@ def ccc(preds: Any, target: Any) -> float:
         >>> ccc([0.2, 0.2, 0.2], [0.0, 0.5, 0.4])
         0.0
     """
-    return float(from_moments(moments(*regression_arrays(preds, target, NAME))))
+    return mean_over_outputs(from_moments, preds, target, NAME)
 
 
 def ccc_many(preds: Floats, target: Floats, mask: npt.NDArray[np.bool_] | None = None) -> Floats:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Floats, Moments, moments, regression_arrays
+from ._arrays import Floats, Moments, mean_over_outputs
 
 NAME = "mae"
 TITLE = "MAE"
@@ -29,17 +29,17 @@ def mae(preds: Any, target: Any) -> float:
     with predictions :math:`p` and targets :math:`y`.
 
     Args:
-        preds: predictions, (N,), any unit.
-        target: true values, (N,), the same unit.
+        preds: predictions, (N,), or (N, K) for the mean over K outputs; any unit.
+        target: true values of the same shape and unit.
 
     Returns:
         0..inf in the unit of the target, 0 is perfect.
 
     Raises:
-        BadInput: shapes differ, are empty or not (N,), or values are not finite.
+        BadInput: shapes differ, are empty or not of this form, or values are not finite.
 
     Example:
         >>> round(mae([0.1, 0.4, 0.3], [0.0, 0.5, 0.4]), 6)
         0.1
     """
-    return float(from_moments(moments(*regression_arrays(preds, target, NAME))))
+    return mean_over_outputs(from_moments, preds, target, NAME)

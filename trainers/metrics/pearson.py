@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Floats, Moments, moments, regression_arrays
+from ._arrays import Floats, Moments, mean_over_outputs
 
 NAME = "pearson"
 TITLE = "Pearson r"
@@ -34,14 +34,14 @@ def pearson(preds: Any, target: Any) -> float:
     targets.
 
     Args:
-        preds: predictions, (N,), any unit.
-        target: true values, (N,), any unit.
+        preds: predictions, (N,), or (N, K) for the mean over K outputs; any unit.
+        target: true values of the same shape, any unit.
 
     Returns:
         −1..1. nan (undefined) if predictions or targets are constant, which a single row always is.
 
     Raises:
-        BadInput: shapes differ, are empty or not (N,), or values are not finite.
+        BadInput: shapes differ, are empty or not of this form, or values are not finite.
 
     Example:
         >>> round(pearson([0.1, 0.4, 0.3], [0.0, 0.5, 0.4]), 6)
@@ -49,4 +49,4 @@ def pearson(preds: Any, target: Any) -> float:
         >>> pearson([0.2, 0.2, 0.2], [0.0, 0.5, 0.4])
         nan
     """
-    return float(from_moments(moments(*regression_arrays(preds, target, NAME))))
+    return mean_over_outputs(from_moments, preds, target, NAME)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ._arrays import Floats, Moments, moments, regression_arrays
+from ._arrays import Floats, Moments, mean_over_outputs
 
 NAME = "r2"
 TITLE = "R²"
@@ -32,18 +32,18 @@ def r2(preds: Any, target: Any) -> float:
     bias costs.
 
     Args:
-        preds: predictions, (N,), any unit.
-        target: true values, (N,), the same unit.
+        preds: predictions, (N,), or (N, K) for the mean over K outputs; any unit.
+        target: true values of the same shape and unit.
 
     Returns:
         −inf..1, 1 is perfect, 0 as good as the targets' own mean. nan (undefined) if the target is constant,
         which a single row always is; scikit-learn would say 1 or 0 there, numbers that look like scores.
 
     Raises:
-        BadInput: shapes differ, are empty or not (N,), or values are not finite.
+        BadInput: shapes differ, are empty or not of this form, or values are not finite.
 
     Example:
         >>> round(r2([0.1, 0.4, 0.3], [0.0, 0.5, 0.4]), 6)
         0.785714
     """
-    return float(from_moments(moments(*regression_arrays(preds, target, NAME))))
+    return mean_over_outputs(from_moments, preds, target, NAME)

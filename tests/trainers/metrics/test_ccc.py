@@ -82,7 +82,10 @@ def test_ccc_refuses_what_is_not_finite(bad, side):
         ccc(*arrays)
 
 
-@pytest.mark.parametrize(("preds", "target"), [((4, 1), (4,)), ((4,), (5,)), ((2, 2), (2, 2)), ((0,), (0,)), ((), ())])
+@pytest.mark.parametrize(
+    ("preds", "target"),
+    [((4, 1), (4,)), ((4,), (5,)), ((2, 2), (2, 3)), ((2, 0), (2, 0)), ((2, 2, 2), (2, 2, 2)), ((0,), (0,)), ((), ())],
+)
 def test_ccc_refuses_shapes_that_do_not_fit_and_names_both(preds, target):
     with pytest.raises(BadInput) as caught:
         ccc(np.zeros(preds), np.zeros(target))

@@ -39,3 +39,11 @@ def test_recorded_mse_metric_is_the_mean_over_all_pairs_of_rows(golden_case):
     n = len(preds)
     all_pairs = mse(np.repeat(preds, n), np.tile(target, n))
     assert all_pairs == pytest.approx(float(golden_case.arrays["metric_mse_upstream_broadcast"]), abs=1e-6)
+
+
+@pytest.mark.golden("viper_metrics")
+def test_mse_of_several_outputs_equals_the_recorded_losses(golden_case):
+    arrays = golden_case.arrays
+    assert mse(arrays["pred"], arrays["label"]) == pytest.approx(float(arrays["mse_loss"]), abs=1e-6)
+    rescaled = float(arrays["mse_loss_rescaled"])
+    assert mse(arrays["rescaled_pred"], arrays["label"]) == pytest.approx(rescaled, rel=1e-5)

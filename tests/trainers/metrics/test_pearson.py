@@ -53,3 +53,25 @@ def test_pearson_refuses_shapes_that_do_not_fit():
 def test_pearson_equals_the_recorded_metric(golden_case):
     preds, target = golden_case.arrays["pred"][:, 0], golden_case.arrays["label"]
     assert pearson(preds, target) == pytest.approx(float(golden_case.arrays["metric_pcc"]), abs=1e-6)
+
+
+def test_pearson_of_several_outputs_is_the_mean_of_scipys_over_the_columns():
+    from scipy.stats import pearsonr
+
+    preds, target = np.random.default_rng(4).normal(size=(2, 30, 7))
+    expected = np.mean([pearsonr(preds[:, k], target[:, k]).statistic for k in range(7)])
+    assert pearson(preds, target) == pytest.approx(expected, abs=1e-14)
+
+
+def test_pearson_of_several_outputs_is_undefined_where_one_of_them_is():
+    preds, target = np.random.default_rng(4).normal(size=(2, 30, 3))
+    preds[:, 1] = 0.5
+    assert math.isnan(pearson(preds, target))
+
+
+@pytest.mark.golden("viper_metrics")
+def test_pearson_equals_the_recorded_correlations_and_their_mean(golden_case):
+    preds, target = golden_case.arrays["pred"], golden_case.arrays["label"]
+    each = [pearson(preds[:, i], target[:, i]) for i in range(target.shape[1])]
+    np.testing.assert_allclose(each, golden_case.arrays["pearson_per_emotion"], atol=1e-6)
+    assert pearson(preds, target) == pytest.approx(float(golden_case.arrays["mean_pearson"]), abs=1e-6, nan_ok=True)
