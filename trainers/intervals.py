@@ -10,8 +10,7 @@ interval:
   reported; a fold without draws has weight 0.
 
 With several seeds every seed is scored on the same resample and the scores are averaged: intervals say how
-much depends on the groups, `per_seed` how much on the seed. Metrics that can be computed from sums (all
-shipped ones) take the sums per group, and all resamples are matrix products.
+much depends on the groups, `per_seed` how much on the seed. How resamples are scored is in `resamples`.
 
 With few groups percentile intervals are too narrow, and with one there is none; `interval_note` says so, once per
 run. Resampled folds of very few groups repeat groups and score lower than the fold itself; where the mean thereby
@@ -28,9 +27,10 @@ import numpy as np
 
 from ..store.errors import BadInput
 from .cells import Cells
-from .groups import Groups, Ints
+from .groups import Groups
 from .metrics import Metric, metric
-from .metrics._arrays import Floats, Moments, class_arrays, moments_from, regression_arrays
+from .metrics._arrays import Floats
+from .resamples import checked_tables, score_draws
 
 RESAMPLES = 1000
 LEVEL = 0.95
@@ -89,41 +89,7 @@ class Score:
         }
 
 
-def _repeat_rows(one: Metric, table: Cells, cells: Ints, draws: Floats) -> Floats:
-    """Score resamples by a metric that is no function of sums, repeating the rows themselves; as `_scores`."""
-    column = np.full(table.cell_count, -1)
-    column[cells] = np.arange(len(cells))
-    rows = np.flatnonzero(column[table.cell_of_row] >= 0)
-    column_of_row = column[table.cell_of_row[rows]]
-    result = np.full((len(draws), len(table.preds)), np.nan)
-    for b, draw in enumerate(draws):
-        repeated = np.repeat(rows, draw[column_of_row].astype(np.int64))
-        if repeated.size:
-            result[b] = [float(one(preds[repeated], table.target[repeated])) for preds in table.preds]
-    return result
-
-
-def _scores(chosen: Sequence[Metric], table: Cells, cells: Ints, draws: Floats) -> Floats:
-    """Score resamples of some cells: draws (B, len(cells)) say how often each cell counts; (metrics, B, S)."""
-    drawn_moments: Moments | None = None
-    drawn_counts: Floats | None = None
-    result = []
-    for one in chosen:
-        if one.from_moments is not None:
-            if drawn_moments is None:
-                sums, offset = table.moment_sums
-                drawn_moments = moments_from(np.tensordot(draws, sums[cells], axes=1), offset)  # sums (B, S, 8)
-            result.append(one.from_moments(drawn_moments))
-        elif one.from_confusion is not None:
-            if drawn_counts is None:
-                drawn_counts = np.tensordot(draws, table.confusion_sums[cells], axes=1)  # (B, S, C, C)
-            result.append(one.from_confusion(drawn_counts))
-        else:
-            result.append(_repeat_rows(one, table, cells, draws))
-    return np.stack(result)
-
-
-def _draws(groups: int, resamples: int, seed: int) -> Iterator[Floats]:
+def bootstrap_draws(groups: int, resamples: int, seed: int) -> Iterator[Floats]:
     """Yield blocks (B, groups): how often each group is drawn in each resample."""
     rng = np.random.default_rng(seed)
     block = max(1, min(resamples, BLOCK // groups))
@@ -133,30 +99,38 @@ def _draws(groups: int, resamples: int, seed: int) -> Iterator[Floats]:
         yield np.bincount(drawn.ravel(), minlength=count * groups).reshape(count, groups).astype(np.float64)
 
 
-def _mean_defined(scores: Floats, weights: Floats) -> Floats:
+def mean_defined(scores: Floats, weights: Floats) -> Floats:
     """Weighted mean over the last axis of the scores that are defined; nan where none has a weight."""
     weights = np.where(np.isnan(scores), 0.0, weights)
     with np.errstate(divide="ignore", invalid="ignore"):
         return (np.where(np.isnan(scores), 0.0, scores) * weights).sum(axis=-1) / weights.sum(axis=-1)
 
 
-def _resample(chosen: Sequence[Metric], table: Cells, draws: Floats) -> Floats:
-    """Return the mean over folds, and the pooled score, of each resample (B, groups), averaged over seeds.
+def score_folds(chosen: Sequence[Metric], tables: Sequence[Cells], draws: Floats) -> Floats:
+    """Return the mean over folds, and the pooled score, of each resample (B, groups), for each seed.
+
+    Args:
+        chosen: metrics of one kind.
+        tables: one for each output.
+        draws: how often each group counts.
 
     Returns:
-        (2, metrics, B), nan where undefined.
+        (2, metrics, B, S), nan where undefined.
     """
-    pooled = _scores(chosen, table, np.arange(table.cell_count), draws[:, table.group_of_cell])  # (metrics, B, S)
+    table = tables[0]
+    everything = np.arange(table.cell_count)
+    pooled = score_draws(chosen, tables, everything, draws[:, table.group_of_cell])  # (metrics, B, S)
     by_fold, weights = [], []
     for cells in table.cells_of_folds:
-        if cells.size:
+        if cells.size == table.cell_count:  # the only fold that has rows
+            by_fold.append(pooled)
+            weights.append(np.ones(len(draws)))
+        elif cells.size:
             drawn = draws[:, table.group_of_cell[cells]]  # (B, cells of the fold)
-            by_fold.append(_scores(chosen, table, cells, drawn))
+            by_fold.append(score_draws(chosen, tables, cells, drawn))
             weights.append(drawn.mean(axis=1))
     fold_scores = np.stack(by_fold, axis=-1)  # (metrics, B, S, folds)
-    means = _mean_defined(fold_scores, np.stack(weights, axis=-1)[:, None, :])  # (metrics, B, S)
-    equal = np.ones(len(table.preds))
-    return np.stack([_mean_defined(means, equal), _mean_defined(pooled, equal)])
+    return np.stack([mean_defined(fold_scores, np.stack(weights, axis=-1)[:, None, :]), pooled])
 
 
 def _interval(values: Floats, level: float, what: str) -> tuple[float | None, float | None, list[str]]:
@@ -235,8 +209,9 @@ def score_with_intervals(
     """Score out-of-fold predictions with several metrics of one kind.
 
     Args:
-        preds: (N,), or (S, N) for S seeds; numbers, or class ids for class metrics.
-        target: (N,).
+        preds: (N,), or (S, N) for S seeds; numbers, class ids for class metrics, real scores for metrics of scores.
+            With K outputs, (N, K) or (S, N, K).
+        target: (N,), or (N, K) for K outputs.
         folds: number of the fold that tested each row, (N,), 0 and up. A row tested in several folds is given
             several times.
         groups: the group of each row.
@@ -250,7 +225,7 @@ def score_with_intervals(
         `{name: Score}` in the order of the names.
 
     Raises:
-        BadInput: shapes do not fit together, or values are not finite.
+        BadInput: shapes do not fit together, values are not finite, or the metrics are of several kinds.
         NotFound: unknown metric.
 
     Example:
@@ -261,29 +236,33 @@ def score_with_intervals(
         ((0.0, 0.5), 0.25)
     """
     chosen = [metric(name) for name in names]
-    by_seed = np.atleast_2d(np.asarray(preds))
+    truth = np.asarray(target)
+    by_seed = np.asarray(preds)
+    by_seed = by_seed[None] if by_seed.ndim == truth.ndim else by_seed
     numbers = np.asarray(folds, dtype=np.int64)
     count = len(fold_names) if fold_names is not None else int(numbers.max(initial=-1)) + 1
-    fits = numbers.ndim == 1 and numbers.shape == groups.codes.shape and by_seed.ndim == 2
-    if not fits or numbers.min(initial=0) < 0 or numbers.max(initial=-1) >= count:
+    fits = numbers.ndim == 1 and numbers.shape == groups.codes.shape and by_seed.ndim == truth.ndim + 1
+    if not fits or not by_seed.size or numbers.min(initial=0) < 0 or numbers.max(initial=-1) >= count:
         raise BadInput(
             "Scores of out-of-fold predictions were asked for.",
             f"Found preds {by_seed.shape}, folds {numbers.shape} of {count}, groups {groups.codes.shape}.",
             "Give preds (S, N), and one fold number from 0 and one group for each of the N rows.",
         )
-    check = class_arrays if any(one.kind == "classes" for one in chosen) else regression_arrays
-    pairs = [check(one_seed, target, " ".join(names)) for one_seed in by_seed]
-    checked = np.stack([pair[0] for pair in pairs]).astype(np.float64)
-    table = Cells(checked, pairs[0][1].astype(np.float64), numbers, groups.codes, count)
+    tables = checked_tables(chosen, by_seed, truth, numbers, groups.codes, count)
+    table = tables[0]
     per_fold = np.full((len(chosen), count, len(by_seed)), np.nan)
     for fold, cells in enumerate(table.cells_of_folds):
         if cells.size:
-            per_fold[:, fold] = _scores(chosen, table, cells, np.ones((1, cells.size)))[:, 0]
+            per_fold[:, fold] = score_draws(chosen, tables, cells, np.ones((1, cells.size)))[:, 0]
     everything = np.ones((1, table.cell_count))
-    pooled = _scores(chosen, table, np.arange(table.cell_count), everything)[:, 0].mean(axis=-1)  # (metrics,)
+    pooled = score_draws(chosen, tables, np.arange(table.cell_count), everything)[:, 0].mean(axis=-1)  # (metrics,)
     resampled = None
     if table.group_count > 1 and resamples > 0:
-        blocks = [_resample(chosen, table, draws) for draws in _draws(table.group_count, resamples, seed)]
+        equal = np.ones(len(by_seed))
+        blocks = [
+            mean_defined(score_folds(chosen, tables, draws), equal)
+            for draws in bootstrap_draws(table.group_count, resamples, seed)
+        ]
         resampled = np.concatenate(blocks, axis=-1)  # (2, metrics, resamples)
     labels = fold_names if fold_names is not None else [str(fold) for fold in range(count)]
     return {

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 
 from cuebank.store.errors import BadInput, NotFound
-from cuebank.trainers import intervals
+from cuebank.trainers import intervals, resamples
 from cuebank.trainers.groups import Groups
 from cuebank.trainers.intervals import interval_note, score_with_intervals
 from cuebank.trainers.metrics import Metric, metric, metrics
 
 REGRESSION = [one.name for one in metrics("regression")]
 CLASSES = [one.name for one in metrics("classes")]
+SCORES = [one.name for one in metrics("scores")]
+NAMES = {"regression": REGRESSION, "classes": CLASSES, "scores": SCORES}
 
 
 def rows(n: int, groups: int, folds: int, kind: str = "regression", seeds: int = 1, effect: float = 0.0):
@@ -24,14 +26,16 @@ def rows(n: int, groups: int, folds: int, kind: str = "regression", seeds: int =
     codes[:groups] = np.arange(groups)
     target = rng.normal(size=n)
     preds = 0.6 * target + rng.normal(size=(seeds, n)) * 0.5 + (rng.normal(size=groups) * effect)[codes]
+    if kind != "regression":
+        target = (target > 0).astype(int)
     if kind == "classes":
-        target, preds = (target > 0).astype(int), (preds > 0).astype(int)
+        preds = (preds > 0).astype(int)
     return preds, target, codes % folds, Groups(codes, tuple(f"g{i:05d}" for i in range(groups)))
 
 
-@pytest.mark.parametrize("kind", ["regression", "classes"])
+@pytest.mark.parametrize("kind", list(NAMES))
 def test_per_fold_and_pooled_scores_equal_the_metric_on_those_rows(kind):
-    names = REGRESSION if kind == "regression" else CLASSES
+    names = NAMES[kind]
     preds, target, folds, groups = rows(200, 12, 4, kind, seeds=2)
     scores = score_with_intervals(preds, target, folds, groups, names)
     for name in names:
@@ -42,13 +46,13 @@ def test_per_fold_and_pooled_scores_equal_the_metric_on_those_rows(kind):
         assert scores[name].pooled == pytest.approx(np.mean([metric(name)(p, target) for p in preds]), rel=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["regression", "classes"])
+@pytest.mark.parametrize("kind", list(NAMES))
 def test_intervals_equal_those_of_repeating_the_rows_of_drawn_groups(kind):
-    names = REGRESSION if kind == "regression" else CLASSES
+    names = NAMES[kind]
     preds, target, folds, groups = rows(120, 10, 2, kind, seeds=2)
-    resamples = 40
-    scores = score_with_intervals(preds, target, folds, groups, names, resamples=resamples, seed=5)
-    drawn = np.random.default_rng(5).integers(0, 10, size=(resamples, 10))
+    count = 40
+    scores = score_with_intervals(preds, target, folds, groups, names, resamples=count, seed=5)
+    drawn = np.random.default_rng(5).integers(0, 10, size=(count, 10))
     for name in names:
         means, pooled = [], []
         for sample in drawn:
@@ -78,6 +82,53 @@ def test_a_metric_that_is_no_function_of_sums_gets_the_same_interval_by_repeatin
     found = score_with_intervals(preds, target, folds, groups, ["mae"], resamples=50)["mae"]
     for value, other in zip(found.to_json().values(), expected.to_json().values(), strict=True):
         assert value == pytest.approx(other, rel=1e-9)
+
+
+def test_several_outputs_are_scored_and_resampled_as_the_mean_of_each():
+    preds, target, folds, groups = rows(90, 9, 3, seeds=2)
+    preds, target = np.stack([preds, preds**2], axis=-1), np.stack([target, target**3], axis=-1)
+    found = score_with_intervals(preds, target, folds, groups, ["pearson", "mae"], resamples=30, seed=2)
+    drawn = np.random.default_rng(2).integers(0, 9, size=(30, 9))
+    for name in ("pearson", "mae"):
+        pooled = []
+        for sample in drawn:
+            repeated = np.concatenate([np.flatnonzero(groups.codes == g) for g in sample])
+            pooled.append(np.mean([metric(name)(p[repeated], target[repeated]) for p in preds]))
+        assert found[name].pooled == pytest.approx(np.mean([metric(name)(p, target) for p in preds]), rel=1e-9)
+        bounds = [found[name].pooled_low, found[name].pooled_high]
+        np.testing.assert_allclose(bounds, np.quantile(pooled, [0.025, 0.975]), rtol=1e-9)
+
+
+def test_one_output_of_several_that_is_constant_makes_the_score_undefined():
+    preds, target, folds, groups = rows(90, 9, 3)
+    one = score_with_intervals(
+        np.stack([preds, preds * 0], axis=-1), np.stack([target, target], axis=-1), folds, groups, ["pearson"]
+    )["pearson"]
+    assert (one.mean, one.pooled, one.low) == (None, None, None)
+    assert any("predictions or target are constant" in reason for reason in one.reasons)
+
+
+def test_ranked_scores_in_small_blocks_are_the_same(monkeypatch):
+    preds, target, folds, groups = rows(200, 10, 2, "scores")
+    whole = score_with_intervals(preds, target, folds, groups, SCORES, resamples=50)
+    monkeypatch.setattr(resamples, "BLOCK", 450)
+    assert score_with_intervals(preds, target, folds, groups, SCORES, resamples=50) == whole
+
+
+def test_a_fold_without_positives_is_undefined_for_ranked_scores_and_the_pooled_score_is_not():
+    preds, target, folds, groups = rows(120, 12, 3, "scores")
+    target[folds == 1] = 0
+    one = score_with_intervals(preds, target, folds, groups, ["average_precision"])["average_precision"]
+    assert one.per_fold[1] is None
+    assert one.mean is None
+    assert one.pooled is not None
+    assert "Undefined in 1 of 3 folds (1): the target has no positive row." in one.reasons[0]
+
+
+def test_metrics_of_several_kinds_at_once_are_refused():
+    preds, target, folds, groups = rows(30, 3, 3, "classes")
+    with pytest.raises(BadInput, match="2 kinds: classes, regression"):
+        score_with_intervals(preds, target, folds, groups, ["accuracy", "mae"])
 
 
 def test_the_score_of_the_sample_itself_lies_within_its_interval_for_groups_of_ordinary_size():
