@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,10 +16,9 @@ from .parallel import processors, share_jobs
 
 SHORT_ROWS = 16  # up to so many rows an item on average, all items of a source are copied in one step,
 MEMBERS = 4  # if there are at least so many
-ALONE = (
-    32767  # so many numbers torch converts without help. Its threads gain nothing here, since one is as quick as the
-)
-# memory, but where others use the processors too, they wait for each other a hundred times longer than they work.
+# So many numbers torch converts without help. On a busy machine its helpers wait for each other a hundred times longer
+# than they work.
+ALONE = 32767
 SHARED_BYTES = 4 * 2**20  # so much is worth waking a second thread
 
 Span = tuple[int, int]  # first row, last row + 1
@@ -65,6 +65,7 @@ class PaddedBuffer:
         self._stored = stored
         self._tensors = values is not self._array
         self._used = np.full(len(self._array), self._array.shape[1], np.int64)  # rows that are perhaps not zero
+        self._at_once = ALONE  # numbers that torch may convert in one call
 
     @classmethod
     def fresh(cls, size: int, rows: int, dim: int, stored: np.dtype[Any], dtype: np.dtype[Any]) -> PaddedBuffer:
@@ -96,10 +97,10 @@ class PaddedBuffer:
             )
         before = self._used[:count].copy()
         self._used[:count] = np.maximum(before, lengths)  # still true if we are interrupted on the way
-        self._do(self._jobs(spans, sources), int(lengths.sum()))
-        for i in np.flatnonzero(before > lengths).tolist():
-            self._array[i, lengths[i] : before[i]] = 0
-            self._mask_array[i, lengths[i] : before[i]] = False
+        left: Iterator[Job] = (
+            partial(self._clear, i, lengths[i], before[i]) for i in np.flatnonzero(before > lengths).tolist()
+        )
+        self._do(chain(self._jobs(spans, sources), left), int(lengths.sum()))
         self._used[:count] = lengths
         sizes = sys.modules["torch"].from_numpy(lengths) if self._tensors else lengths
         return Batch(self.values[:count], self.mask[:count], sizes)
@@ -120,12 +121,16 @@ class PaddedBuffer:
 
     def _do(self, jobs: Iterator[Job], rows: int) -> None:
         size = rows * self._array.shape[2] * self._array.itemsize
-        if self._tensors or size < SHARED_BYTES or processors() < 2:
+        if size < SHARED_BYTES or processors() < 2:
             do = self._begin()
             for job in jobs:
                 do(job)
-        else:
-            share_jobs(jobs, self._begin)
+            return
+        self._at_once = sys.maxsize
+        try:
+            share_jobs(jobs, self._begin, sys.modules["torch"] if self._tensors else None)
+        finally:
+            self._at_once = ALONE
 
     def _begin(self) -> Callable[[Job], None]:
         """Return what does a job on this thread."""
@@ -140,10 +145,14 @@ class PaddedBuffer:
 
     def _copy_tensor(self, item: int, first: int, last: int, values: Any, valid: np.ndarray, copy_rows: Copy) -> None:
         target, source = self.values[item].narrow(0, 0, last - first), values.narrow(0, first, last - first)
-        rows = max(1, ALONE // max(1, source.shape[1]))
+        rows = max(1, self._at_once // max(1, source.shape[1]))
         for piece, given in zip(target.split(rows), source.split(rows), strict=True):
             piece.copy_(given)
         self._mask_array[item, : last - first] = valid[first:last]
+
+    def _clear(self, item: int, first: int, last: int, _: Copy) -> None:
+        self._array[item, first:last] = 0
+        self._mask_array[item, first:last] = False
 
     def _copy_short(
         self, items: np.ndarray, spans: np.ndarray, values: np.ndarray, valid: np.ndarray, copy_rows: Copy

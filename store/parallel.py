@@ -1,4 +1,4 @@
-"""Work for two threads: numpy lets others run while it converts or copies a block.
+"""Work for two threads: numpy and torch let others run while they convert or copy a block.
 
 More than two would wait for each other and for the memory.
 """
@@ -8,33 +8,26 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any, TypeVar
 
 Job = TypeVar("Job")
 
-_pool: ThreadPoolExecutor | None = None
+_pools: dict[str, ThreadPoolExecutor] = {}
+os.register_at_fork(after_in_child=_pools.clear)  # in a fork their threads do not exist
 
 
-def _forget_pool() -> None:
-    global _pool
-    _pool = None  # in a fork its thread does not exist
-
-
-os.register_at_fork(after_in_child=_forget_pool)
-
-
-def share_jobs(jobs: Iterable[Job], begin: Callable[[], Callable[[Job], None]]) -> None:
-    """Do all jobs on this thread and a second one; each takes the next as soon as it has finished one.
+def share_jobs(jobs: Iterable[Job], begin: Callable[[], Callable[[Job], None]], torch: Any = None) -> None:
+    """Do all jobs on two threads; each takes the next as soon as it has finished one.
 
     Args:
         jobs: may be made while others are done; only one thread at a time makes one.
         begin: called once on each thread, returns what does a job there.
+        torch: the module, if jobs call it; it starts no further threads for them then.
 
     Raises:
         Exception: what a job, or making one, raised; jobs that were not begun are not done then.
     """
-    global _pool
     left, lock = iter(jobs), threading.Lock()
     nothing = object()
     failed = threading.Event()
@@ -52,13 +45,42 @@ def share_jobs(jobs: Iterable[Job], begin: Callable[[], Callable[[Job], None]]) 
             failed.set()
             raise
 
-    if _pool is None:
-        _pool = ThreadPoolExecutor(1, thread_name_prefix="cuebank-copy")
-    second = _pool.submit(work)
+    others = [_pool().submit(work)] if torch is None else [_torch_pool(torch).submit(work) for _ in range(2)]
     try:
-        work()
+        if torch is None:
+            work()
+        wait(others)
     finally:
-        second.result()  # nobody is at work any more when this returns
+        failed.set()  # if we were interrupted; nobody is at work any more when this returns
+        wait(others)
+    for one in others:
+        one.result()
+
+
+def _pool() -> ThreadPoolExecutor:
+    if "numpy" not in _pools:
+        _pools["numpy"] = ThreadPoolExecutor(1, thread_name_prefix="cuebank-copy")
+    return _pools["numpy"]
+
+
+def _torch_pool(torch: Any) -> ThreadPoolExecutor:
+    """Return two threads on which torch works alone.
+
+    Its own helpers wait for each other, which on a busy machine takes a hundred times longer than the work.
+    """
+    if "torch" not in _pools:
+        threads, both = torch.get_num_threads(), threading.Barrier(2)
+        pool = ThreadPoolExecutor(2, thread_name_prefix="cuebank-torch")
+
+        def begin(_: int) -> None:
+            torch.get_num_threads()  # has it look at what the thread inherits, before that is changed
+            torch.set_num_threads(1)
+            both.wait()
+
+        list(pool.map(begin, range(2)))
+        torch.set_num_threads(threads)  # each thread has its own number, but those to come inherit the last one set
+        _pools["torch"] = pool
+    return _pools["torch"]
 
 
 def processors() -> int:
