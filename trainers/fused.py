@@ -22,6 +22,7 @@ from .gathering import Gatherer
 from .heads._base import Head
 from .loop import OnEpoch, finish_epoch, loss_of
 from .runs import Draws, Inputs, Outcome, Run, Selection, TrainConfig
+from .schedule import next_lr
 from .stack import HeadStack
 
 # Parameters of all heads of one program: beyond it they leave the cache, and batching stops paying.
@@ -93,7 +94,7 @@ class _Program:
         results = list(self.outcomes)
         for epoch in range(1, self.config.epochs + 1):
             losses = self._epoch(epoch)
-            self.optimizer.lr *= self.config.lr_decay
+            self.optimizer.lr = next_lr(self.config, self.optimizer.lr, epoch)
             for i, run in enumerate(self.runs):
                 finish_epoch(
                     self.outcomes[i],

@@ -24,7 +24,7 @@ class Gatherer:
 
     Args:
         inputs: of each run.
-        labels: of each run, (N,).
+        labels: of each run, (N,) or (N, K).
     """
 
     def __init__(self, inputs: Sequence[Inputs], labels: Sequence[Tensor]) -> None:
@@ -39,8 +39,9 @@ class Gatherer:
             orders: rows of each run's steps (steps, B), the longest first, on the device.
 
         Yields:
-            The first step of the chunk, its features by role (S, steps, B, D) and labels (S, steps, B), valid
-            until the next chunk is asked for. What belongs to steps that a run does not have means nothing.
+            The first step of the chunk, its features by role (S, steps, B, D) and labels (S, steps, B) or
+            (S, steps, B, K), valid until the next chunk is asked for. What belongs to steps that a run does not have
+            means nothing.
         """
         steps, size = orders[0].shape
         chunk = min(steps, max(1, GATHER_BYTES // (self._matrix[0].nbytes * size * len(orders))))
@@ -54,9 +55,9 @@ class Gatherer:
         self, orders: Sequence[Tensor], start: int, stop: int, buffer: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
         block = buffer[:, : stop - start]
-        labels = self._labels[0].new_zeros(block.shape[:3])
+        labels = self._labels[0].new_zeros(*block.shape[:3], *self._labels[0].shape[1:])
         for i, order in enumerate(orders):
             rows = order[start:stop].flatten()
             self._inputs[i].take(rows, out=block[i].flatten(0, 1)[: rows.numel()])
-            torch.index_select(self._labels[i], 0, rows, out=labels[i].flatten()[: rows.numel()])
+            torch.index_select(self._labels[i], 0, rows, out=labels[i].flatten(0, 1)[: rows.numel()])
         return self._inputs[0].features.split(block), labels

@@ -15,13 +15,15 @@ import torch
 from torch import Tensor
 
 from .heads._base import Head
+from .labels import labels_of
 from .losses import Loss
 from .metrics import Metric
+from .row_inputs import RowInputs
 from .runs import Draws, Inputs, Outcome, Run, Selection, TrainConfig, check_finite
+from .schedule import next_lr
 
 # Called after each epoch with the run, the epoch (from 1) and the outputs for its validation rows (M, outputs).
 OnEpoch = Callable[[Run, int, Tensor], None]
-EVALUATION_ROWS = 4096  # per forward; bounds memory, changes no result
 
 
 def train_alone(
@@ -40,24 +42,26 @@ def train_alone(
         BadInput: if the loss or the outputs become NaN or infinite.
     """
     head.to(device)
-    inputs = Inputs(run.features.to(device), run.scalings)
-    labels, criterion = run.labels.to(device), config.criterion()
+    inputs = run.inputs(device)
+    labels, criterion = labels_of(run.labels).to(device), config.criterion()
     dtype = next(head.parameters()).dtype
-    draws = Draws(run, config, head.dropout_sites())
-    optimizer = torch.optim.AdamW(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    draws = Draws(run, config, head.dropout_sites() if head.takes == "vector" else {})
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    optimizer = kind(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     selection, outcome = Selection(config), Outcome(run.name)
     with torch.random.fork_rng():  # for heads that draw from torch's global generator
         torch.manual_seed(run.entropy("global"))
         for epoch in range(1, config.epochs + 1):
             head.train()
-            order = draws.order(epoch).to(device)  # (steps, B)
             dropped = {site: mask.to(device) for site, mask in draws.dropout(dtype).items()}
             losses = []
-            for step, rows in enumerate(order):
+            for step, items in enumerate(draws.batches(epoch)):
+                items = items.to(device)  # (B,)
                 outputs = head(
-                    inputs.take(rows), dropout={site: mask[step] for site, mask in dropped.items()}
-                )  # (B, outputs)
-                value = loss_of(criterion, outputs, labels[rows])
+                    **inputs.arguments(items),
+                    dropout={site: mask[step, : len(items)] for site, mask in dropped.items()},
+                )  # (B, outputs), or (B, T, outputs)
+                value = loss_of(criterion, *labels.pick(outputs, items))
                 optimizer.zero_grad()
                 value.backward()
                 if config.clip_norm:
@@ -65,7 +69,7 @@ def train_alone(
                 optimizer.step()
                 losses.append(value.detach())
             for group in optimizer.param_groups:
-                group["lr"] *= config.lr_decay
+                group["lr"] = next_lr(config, group["lr"], epoch)
             finish_epoch(outcome, selection, head, run, inputs, epoch, torch.stack(losses), config, on_epoch)
             if selection.stop:
                 break
@@ -73,26 +77,42 @@ def train_alone(
 
 
 def loss_of(criterion: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
-    """Return the loss of outputs (…, B, outputs) against labels (…, B): (…)."""
-    return criterion(outputs.squeeze(-1) if criterion.kind == "regression" else outputs, labels)
+    """Return the loss of outputs (…, B, outputs) against labels (…, B): (…).
+
+    Of K outputs against labels (…, B, K), it is the mean of their losses.
+    """
+    if criterion.kind != "regression":
+        return criterion(outputs, labels)
+    if labels.ndim == outputs.ndim:
+        return criterion(outputs.transpose(-1, -2), labels.transpose(-1, -2)).mean(-1)
+    return criterion(outputs.squeeze(-1), labels)
 
 
-def evaluate(head: Head, inputs: Inputs, rows: npt.NDArray[np.int64]) -> Tensor:
-    """Return the head's outputs for some rows, without dropout: (len(rows), outputs), on the CPU."""
+def evaluate(head: Head, inputs: Inputs | RowInputs, items: npt.NDArray[np.int64]) -> Tensor:
+    """Return the head's outputs for some items, without dropout, on the CPU.
+
+    They are (items, outputs); of a head that gives outputs for rows, those of all rows, item after item.
+    """
     head.eval()
-    picked = torch.from_numpy(rows).to(inputs.features.matrix.device)
     with torch.no_grad():
-        parts = [head(inputs.take(some)) for some in picked.split(EVALUATION_ROWS)]
-    return torch.cat(parts).cpu()
+        return inputs.outputs(head, items).cpu()
 
 
 def decide(outputs: Tensor, kind: str) -> npt.NDArray[Any]:
-    """Return predictions (N,): the output itself for `regression`, the class of the largest one for `classes`."""
-    return (outputs.squeeze(-1) if kind == "regression" else outputs.argmax(-1)).numpy()
+    """Return predictions (N,) or (N, K), from outputs (N, C).
+
+    For `regression` the outputs themselves, for `classes` the class of the largest one, for `scores` the probability
+    of class 1.
+    """
+    if kind == "classes":
+        return outputs.argmax(-1).numpy()
+    if kind == "scores":
+        return outputs.double().softmax(-1)[..., 1].numpy()
+    return (outputs.squeeze(-1) if outputs.shape[-1] == 1 else outputs).numpy()
 
 
 def score_of(metric: Metric, outputs: Tensor, labels: Tensor) -> float:
-    """Return the metric of outputs (N, outputs) against labels (N,)."""
+    """Return the metric of outputs (N, C) against labels (N,) or (N, K)."""
     return float(metric(decide(outputs, metric.kind), labels.numpy()))
 
 
@@ -101,7 +121,7 @@ def finish_epoch(
     selection: Selection,
     head: Head,
     run: Run,
-    inputs: Inputs,
+    inputs: Inputs | RowInputs,
     epoch: int,
     losses: Tensor,
     config: TrainConfig,
@@ -120,7 +140,9 @@ def finish_epoch(
         on_epoch: called with the validation outputs.
     """
     check_finite(losses, run.name, epoch, config)
-    outputs, labels = evaluate(head, inputs, run.validation), run.labels[torch.from_numpy(run.validation)]
+    outputs = evaluate(head, inputs, run.validation)
+    keep, labels = labels_of(run.labels).of(run.validation)
+    outputs = outputs if keep is None else outputs[keep]
     check_finite(outputs, run.name, epoch, config)
     score = score_of(selection.metric, outputs, labels)
     outcome.batch_losses += losses.tolist()

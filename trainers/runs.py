@@ -1,6 +1,7 @@
 """One training run (a fold under a seed): its data, its random draws, its selection, its outcome.
 
 Both loops, `loop` and `fused`, take the same runs and draw the same numbers, so that they differ in speed only.
+A run's items have one vector each (`Features`), or rows (`RowFeatures`, which only `loop` trains on).
 Every run has generators of its own: what is trained beside it changes nothing.
 """
 
@@ -10,6 +11,7 @@ import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,11 +21,17 @@ from torch import Tensor
 from ..store.errors import BadInput
 from .features import Features, Scaling
 from .heads._base import Head, HeadCard
+from .labels import RowLabels
 from .losses import Loss, loss
 from .metrics import Metric, metric
+from .row_features import RowFeatures
+from .row_inputs import RowInputs
 from .sampling import SAMPLERS, balance_keys, balance_weights, epoch_order
+from .schedule import SCHEDULES
 
 Ints = npt.NDArray[np.int64]
+OPTIMIZERS = ("adamw", "adam")
+EVALUATION_ITEMS = 4096  # vectors per forward; bounds memory, changes no result
 
 
 @dataclass(frozen=True)
@@ -33,17 +41,20 @@ class TrainConfig:
     Args:
         loss, metric: names; the metric selects the epoch that is kept.
         epochs: at most so many.
-        batch_size: rows per step; an incomplete last batch is dropped (rows are shuffled, so no row is always
-            left out).
-        lr: learning rate of AdamW.
-        weight_decay: of AdamW.
+        batch_size: items per step; an incomplete last batch is dropped (items are shuffled, so none is always
+            left out), unless `keep_last`.
+        lr: learning rate of the first epoch.
+        weight_decay: decoupled for AdamW, added to the gradient for Adam.
         clip_norm: largest norm of the gradient of one head; 0 for no limit.
         patience: epochs without improvement after which a run stops; 0 for never.
         sampler: `shuffled` or `balanced` (see `sampling`).
-        lr_decay: factor on the learning rate after each epoch.
+        lr_decay: factor on the learning rate after each epoch, or by `schedule`.
         upstream: the original's variants of losses (see `losses`).
         must_exceed: validation score that counts as an improvement only when exceeded; None keeps the first
             epoch in any case.
+        optimizer: `adamw` or `adam`.
+        schedule: `decay`, `cosine` or `step`, with `schedule_epochs` and `schedule_start`; see `schedule`.
+        keep_last: train on an incomplete last batch too.
 
     Raises:
         BadInput: for a number out of range.
@@ -61,6 +72,11 @@ class TrainConfig:
     lr_decay: float = 1.0
     upstream: bool = False
     must_exceed: float | None = None
+    optimizer: str = "adamw"
+    schedule: str = "decay"
+    schedule_epochs: int = 10
+    schedule_start: int = 0
+    keep_last: bool = False
 
     def __post_init__(self) -> None:
         smallest = 2 if self.loss == "ccc" else 1
@@ -78,6 +94,10 @@ class TrainConfig:
             ("patience", self.patience, self.patience >= 0, "0 (never stop early) or more"),
             ("lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0, at most 1"),
             ("sampler", self.sampler, self.sampler in SAMPLERS, f"one of {', '.join(SAMPLERS)}"),
+            ("optimizer", self.optimizer, self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}"),
+            ("schedule", self.schedule, self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
+            ("schedule_epochs", self.schedule_epochs, self.schedule_epochs >= 1, "1 or more"),
+            ("schedule_start", self.schedule_start, self.schedule_start >= 0, "0 or more"),
         ):
             if not fits:
                 raise BadInput("Training was described.", f"Its {name} is {value!r}.", f"It must be {rule}.")
@@ -93,36 +113,43 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class Run:
-    """What one head is trained on. N rows in all; row numbers point into features and labels.
+    """What one head is trained on. N items in all; item numbers point into features and labels.
 
     Args:
         name: e.g. `seed0.fold1`; with the seed it decides all random draws.
         seed: chosen by the user.
         features: of all items; usually shared by all runs.
-        labels: (N,), floats, or int64 class ids.
-        train: row numbers to learn from.
-        validation: row numbers that select the epoch.
+        labels: (N,) floats, or (N, K) for K outputs, or (N,) int64 class ids; or a label for each row of the items.
+        train: item numbers to learn from.
+        validation: item numbers that select the epoch.
         scalings: role -> scaling by the statistics of this run's training rows; other inputs are taken as they
             are.
-        orders: rows to visit in each epoch, in place of drawing them; for parity with recorded runs.
+        orders: items to visit in each epoch, in place of drawing them; for parity with recorded runs.
     """
 
     name: str
     seed: int
-    features: Features
-    labels: Tensor
+    features: Features | RowFeatures
+    labels: Tensor | RowLabels
     train: Ints
     validation: Ints
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
     orders: Sequence[Ints] | None = None
 
     def batch_size(self, config: TrainConfig) -> int:
-        """Return how many rows each step has: fewer than asked for if there are not so many."""
+        """Return how many items each step has: fewer than asked for if there are not so many."""
         return min(config.batch_size, self.train.size)
 
     def steps(self, config: TrainConfig) -> int:
         """Return how many steps an epoch has."""
-        return int(self.train.size) // self.batch_size(config)
+        items, batch = int(self.train.size), self.batch_size(config)
+        return -(-items // batch) if config.keep_last else items // batch
+
+    def inputs(self, device: torch.device | str) -> Inputs | RowInputs:
+        """Return the features on a device, with this run's scalings."""
+        if isinstance(self.features, RowFeatures):
+            return RowInputs(self.features, self.scalings, device)
+        return Inputs(self.features.to(device), self.scalings)
 
     def entropy(self, purpose: str) -> int:
         """Return the seed of one kind of draw: 64 bits of (seed, name, purpose)."""
@@ -161,6 +188,15 @@ class Inputs:
             scaling.apply_(parts[role])
         return parts
 
+    def arguments(self, items: Tensor) -> dict[str, Any]:
+        """Return the arguments of `Head.forward` for some items (B,)."""
+        return {"features": self.take(items)}
+
+    def outputs(self, head: Head, items: Ints) -> Tensor:
+        """Return the head's outputs for some items, (items, C)."""
+        picked = torch.from_numpy(items).to(self.features.matrix.device)
+        return torch.cat([head(**self.arguments(some)) for some in picked.split(EVALUATION_ITEMS)])
+
 
 class Draws:
     """The random numbers of one run, epoch by epoch: the order of visits, and what is dropped."""
@@ -171,18 +207,30 @@ class Draws:
         self._dropout = torch.Generator().manual_seed(run.entropy("dropout"))
         self._weights = None
         if config.sampler == "balanced":
+            if isinstance(run.labels, RowLabels) or run.labels.ndim > 1:
+                raise BadInput(
+                    "Items were to be drawn by their label, so that all labels come equally often.",
+                    "They have several labels each.",
+                    "Use --sampler shuffled.",
+                )
             self._weights = balance_weights(balance_keys(run.labels.numpy()[run.train]))
 
     def order(self, epoch: int) -> Tensor:
-        """Return the rows of an epoch (counted from 1), cut to whole batches: (steps, B) int64."""
-        run, config = self._run, self._config
-        rows = (
-            run.orders[epoch - 1]
-            if run.orders is not None
-            else epoch_order(run.train, config.sampler, self._order, self._weights)
-        )
-        shape = run.steps(config), run.batch_size(config)
-        return torch.from_numpy(np.ascontiguousarray(rows[: shape[0] * shape[1]])).view(shape)
+        """Return the items of an epoch (counted from 1), cut to whole batches: (steps, B) int64."""
+        rows, size = self._visits(epoch), self._run.batch_size(self._config)
+        return torch.from_numpy(np.ascontiguousarray(rows[: rows.size // size * size])).view(-1, size)
+
+    def batches(self, epoch: int) -> Sequence[Tensor]:
+        """Return the items of each step of an epoch, each (B,); the last step may have fewer if it is to be kept."""
+        if not self._config.keep_last:
+            return self.order(epoch).unbind()
+        return torch.from_numpy(self._visits(epoch)).split(self._run.batch_size(self._config))
+
+    def _visits(self, epoch: int) -> Ints:
+        run = self._run
+        if run.orders is not None:
+            return run.orders[epoch - 1]
+        return epoch_order(run.train, self._config.sampler, self._order, self._weights)
 
     def dropout(self, dtype: torch.dtype) -> dict[str, Tensor]:
         """Return the masks of one epoch: site -> (steps, B, width), 0 or 1 / (1 - p)."""

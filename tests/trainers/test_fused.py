@@ -103,6 +103,23 @@ def test_a_run_does_not_depend_on_how_many_are_beside_it(monkeypatch: pytest.Mon
         assert difference(one, third) < 1e-9
 
 
+def test_several_outputs_train_as_they_do_alone() -> None:
+    runs = []
+    for run in folds(dtype=torch.float64):
+        labels = torch.stack([run.labels, -run.labels, run.labels.square()], -1)
+        runs.append(replace(run, labels=labels))
+    config = TrainConfig(loss="mse", metric="mse", epochs=3)
+    models = [
+        [run.new_head(head("mlp"), 3, MlpConfig(hidden_size=8, openface_projection_dim=5)).double() for run in runs]
+        for _ in range(2)
+    ]
+    together = train_fused(models[0], runs, config)
+    for one, model, run in zip(together, models[1], runs, strict=True):
+        assert difference(one, train_alone(model, run, config)) < 1e-9
+    curve = together[0].curves["train_loss"]
+    assert curve[-1] < curve[0]
+
+
 def test_the_same_program_twice_gives_the_same_bits() -> None:
     runs = folds()
     first, second = (train_fused(new_heads(runs), runs, TrainConfig(epochs=3)) for _ in range(2))

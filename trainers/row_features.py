@@ -1,0 +1,199 @@
+"""Row features of all items: ragged, one array per input, in memory in their stored type or streamed from the store.
+
+Times, flags and entities always are in memory: they are a hundredth of the values. A batch is one indexing of
+the array of all rows; nothing is done item by item. Streamed values are copied item by item, which is what
+reading them costs anyway.
+
+N is items, B items of a batch, R rows of all items, T rows of the longest item of a batch, D columns of an input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .spans import Spans
+
+
+class Batch(NamedTuple):
+    """Rows of B items of one input: `values` (B, T, D), zeros where `mask` (B, T) is False; `times` (B, T) float64."""
+
+    values: Tensor
+    mask: Tensor
+    times: Tensor
+
+
+class Values(Protocol):
+    """The rows (R, D) of one input."""
+
+    def take(self, items: Tensor, index: Tensor, inside: Tensor) -> Tensor:
+        """Return rows (B, T, D), float32 or wider; what stands outside means nothing.
+
+        Args:
+            items: (B,) on the CPU.
+            index, inside: (B, T), see `Spans.padded`; on the device.
+        """
+
+    def item(self, item: int) -> Tensor:
+        """Return the rows of one item, (T, D), float32 or wider."""
+
+    def to(self, device: torch.device | str) -> Values:
+        """Return the same on a device, where that is of use."""
+
+
+@dataclass(frozen=True, eq=False)
+class MemoryValues:
+    """Values in memory.
+
+    Args:
+        rows: (R, D) in the stored type, at least one row.
+        spans: of the items.
+    """
+
+    rows: Tensor
+    spans: Spans
+
+    def take(self, items: Tensor, index: Tensor, inside: Tensor) -> Tensor:
+        """See `Values`."""
+        taken = self.rows.index_select(0, index.flatten()).unflatten(0, index.shape)
+        return taken if taken.dtype == torch.float64 else taken.float()
+
+    def item(self, item: int) -> Tensor:
+        """See `Values`."""
+        rows = self.rows.narrow(0, int(self.spans.starts[item]), int(self.spans.lengths[item]))
+        return rows if rows.dtype == torch.float64 else rows.float()
+
+    def to(self, device: torch.device | str) -> MemoryValues:
+        """See `Values`."""
+        return replace(self, rows=self.rows.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedValues:
+    """Values that are read whenever they are asked for.
+
+    Args:
+        read: item -> its rows (T, D).
+        dim: D.
+        whole: the item that each item is a window of, or itself, (N,).
+        skip: rows of it that come before the window, (N,).
+        lengths: rows, (N,).
+        device: where to bring them.
+    """
+
+    read: Callable[[int], np.ndarray]
+    dim: int
+    whole: Tensor
+    skip: Tensor
+    lengths: Tensor
+    device: torch.device | str = "cpu"
+
+    def take(self, items: Tensor, index: Tensor, inside: Tensor) -> Tensor:
+        """See `Values`."""
+        rows = torch.zeros(*index.shape, self.dim)
+        for into, item in zip(rows, items.tolist(), strict=True):
+            part = self.item(item)
+            into[: len(part)] = part
+        return rows.to(self.device)
+
+    def item(self, item: int) -> Tensor:
+        """See `Values`."""
+        skip, length = int(self.skip[item]), int(self.lengths[item])
+        rows = self.read(int(self.whole[item]))[skip : skip + length]
+        return torch.from_numpy(np.array(rows, dtype=np.float32))  # a copy: the map is read-only
+
+    def to(self, device: torch.device | str) -> StreamedValues:
+        """See `Values`."""
+        return replace(self, device=device)
+
+
+@dataclass(frozen=True, eq=False)
+class RowFeatures:
+    """Inputs of N items, rows of each.
+
+    Args:
+        dims: role -> D, in order.
+        spans: role -> where the rows of the items lie; where roles share a clock, one and the same object.
+        values: role -> rows.
+        valid: role -> (R,) bool.
+        times: role -> (R,) float64 seconds from the clip's start.
+        entities: (R,) int64, counted from 0 in each item, where all roles share a clock, that of the labels; None
+            where each role has its own.
+    """
+
+    dims: Mapping[str, int]
+    spans: Mapping[str, Spans]
+    values: Mapping[str, Values]
+    valid: Mapping[str, Tensor]
+    times: Mapping[str, Tensor]
+    entities: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.spans.values())))
+
+    @property
+    def shared(self) -> Spans:
+        """The spans of features that share a clock."""
+        return next(iter(self.spans.values()))
+
+    @property
+    def longest(self) -> Tensor:
+        """Rows of each item in the role that has most, (N,) int64."""
+        return torch.stack([spans.lengths for spans in self.spans.values()]).amax(0)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the values that are in memory."""
+        return sum(one.rows.nbytes for one in self.values.values() if isinstance(one, MemoryValues))
+
+    def batch(self, role: str, items: Tensor, device: torch.device | str = "cpu") -> Batch:
+        """Return the padded rows of some items.
+
+        Args:
+            role: of the input.
+            items: (B,) int64 on the CPU.
+            device: where these features are.
+        """
+        index, inside = (part.to(device) for part in self.spans[role].padded(items))
+        mask = self.valid[role][index] & inside
+        values = self.values[role].take(items, index, inside).masked_fill_(~mask.unsqueeze(-1), 0.0)
+        return Batch(values, mask, torch.where(inside, self.times[role][index], 0.0))
+
+    def entity_batch(self, items: Tensor, device: torch.device | str = "cpu") -> Tensor | None:
+        """Return (B, T) which entity each row belongs to, -1 behind an item's end; None without a shared clock."""
+        if self.entities is None:
+            return None
+        index, inside = (part.to(device) for part in self.shared.padded(items))
+        return torch.where(inside, self.entities[index], -1)
+
+    def to(self, device: torch.device | str) -> RowFeatures:
+        """Return the same on a device."""
+        return RowFeatures(
+            self.dims,
+            self.spans,
+            {role: values.to(device) for role, values in self.values.items()},
+            {role: valid.to(device) for role, valid in self.valid.items()},
+            {role: times.to(device) for role, times in self.times.items()},
+            None if self.entities is None else self.entities.to(device),
+        )
+
+    def windowed(self, rows: int) -> tuple[RowFeatures, Tensor]:
+        """Add the windows of all items as further items; for features that share a clock.
+
+        Returns:
+            Features of N + windows items; and for each the item that it is, or is part of.
+        """
+        spans, whole = self.shared.windows(rows)
+        values: dict[str, Values] = {}
+        for role, one in self.values.items():
+            if isinstance(one, StreamedValues):
+                skip = spans.starts - self.shared.starts[whole]
+                values[role] = replace(one, whole=whole, skip=skip, lengths=spans.lengths)
+            else:
+                values[role] = replace(one, spans=spans)
+        return replace(self, spans=dict.fromkeys(self.dims, spans), values=values), whole
