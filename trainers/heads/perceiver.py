@@ -21,6 +21,7 @@ from torch import Tensor
 from ...extractors.networks.speech import import_transformers
 from ...store.errors import BadInput
 from ._base import Head, HeadCard
+from ._inputs import ordered
 from ._perceiver_config import PerceiverHeadConfig, Shape
 from ._perceiver_slots import Placed, place
 from ._perceiver_tokens import JoinedTokens, PresentNorm, SeparateTokens
@@ -44,7 +45,7 @@ class Perceiver(Head):
         super().__init__()
         self.config, shape = config, config.shape()
         self.by_time = shape.place == "time"
-        self.roles = _roles(input_dims, config.order)
+        self.roles = ordered("perceiver", input_dims, config.order, ROLES)
         dims = {role: input_dims[role] for role in self.roles}
         self.tokens: SeparateTokens | JoinedTokens
         if shape.tokens == "joined":
@@ -101,19 +102,6 @@ class Perceiver(Head):
             role: dataclasses.replace(one, there=one.there & kept[:, i : i + 1])
             for i, (role, one) in enumerate(placed.items())
         }
-
-
-def _roles(input_dims: Mapping[str, int], order: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Return the inputs in their order."""
-    usual = (*(role for role in ROLES if role in input_dims), *sorted(input_dims.keys() - set(ROLES)))
-    roles = usual if order is None else order
-    if sorted(roles) != sorted(usual) or not roles:
-        raise BadInput(
-            "A head `perceiver` was built.",
-            f"Its inputs are {', '.join(usual) or 'none'}, and its order is {', '.join(roles) or 'empty'}.",
-            "The order names each input once.",
-        )
-    return roles
 
 
 def _transformers_model(shape: Shape, width: int, outputs: int, dropout: float) -> Any:
