@@ -96,27 +96,17 @@ def gather(store: FeatureStore, clips: Sequence[Clip], inputs: Mapping[str, str]
         BadInput: if a feature set holds no numbers, or no clip has all inputs.
         Corrupt: if stored rows do not agree with their checksum.
     """
-    specs = {role: store.spec(name) for role, name in inputs.items()}
-    for role, spec in specs.items():
-        if spec.kind != "numeric":
-            raise BadInput(
-                f"Feature set `{spec.name}` was to be the input {role}.",
-                f"Its kind is {spec.kind}.",
-                "Name a numeric one.",
-            )
+    specs = numeric_specs(store, inputs)
     left_out = LeftOut()
-    places = {role: _places(store, name, clips) for role, name in inputs.items()}
-    failures = {role: {Key(f.clip_id, f.entity_id): f.reason for f in store.failures(n)} for role, n in inputs.items()}
+    places = {role: find_places(store, name, [clip.key for clip in clips]) for role, name in inputs.items()}
+    failures = {role: failures_of(store, name) for role, name in inputs.items()}
     present = []
     for position, clip in enumerate(clips):
         absent = next((role for role in inputs if places[role][position] is None), None)
         if absent is None:
             present.append(position)
         else:
-            failed = failures[absent]
-            reason = failed.get(clip.key, failed.get(Key(clip.clip_id)))
-            kind = f"not in `{inputs[absent]}`" if reason is None else f"extraction of `{inputs[absent]}` failed"
-            left_out.add(kind, clip.key, reason or "")
+            left_out.add(*why_absent(inputs[absent], failures[absent], clip.key))
     features = Features.empty(len(present), {role: spec.dim for role, spec in specs.items()})
     filled = np.ones(len(present), dtype=bool)
     for role, part in features.split(features.matrix).items():
@@ -126,20 +116,19 @@ def gather(store: FeatureStore, clips: Sequence[Clip], inputs: Mapping[str, str]
             if filled[row] and key is not None and not _pool(store, inputs[role], key, columns[row]):
                 filled[row] = False
                 left_out.add(f"no valid row in `{inputs[role]}`", clips[position].key)
+    finite = torch.isfinite(features.matrix).all(1).numpy()
+    for row in np.flatnonzero(filled & ~finite).tolist():
+        left_out.add(f"NaN or infinite numbers in `{_spoilt(features, row, inputs)}`", clips[present[row]].key)
+    filled &= finite
     if not filled.any():
-        raise BadInput(
-            f"The features of {len(clips)} clips were to be read from {store.path}.",
-            f"None has all inputs ({', '.join(inputs.values())}). {' '.join(left_out.sentences())}".strip(),
-            "Run `cuebank extract` for them, or name other inputs with --input ROLE=FEATURE_SET.",
-        )
+        raise nothing_left(store, len(clips), inputs, left_out)
     if not filled.all():
         features = Features(features.matrix[torch.from_numpy(filled)], features.dims)
     return Gathered(np.array(present, dtype=np.int64)[filled], features, specs, left_out)
 
 
-def _places(store: FeatureStore, feature_set: str, clips: Sequence[Clip]) -> list[Key | None]:
-    """Return under which key each clip's series is, None where there is none."""
-    keys = [clip.key for clip in clips]
+def find_places(store: FeatureStore, feature_set: str, keys: Sequence[Key]) -> list[Key | None]:
+    """Return under which key the series of each clip or entity is: its own, else that of its clip, None for neither."""
     missing = set(store.missing(feature_set, keys))
     whole = {Key(key.clip_id) for key in missing if key.entity_id is not None}
     absent = set(store.missing(feature_set, whole))
@@ -166,3 +155,48 @@ def _pool(store: FeatureStore, feature_set: str, key: Key, into: npt.NDArray[np.
     # Means of float16 rows in float32: the sum of a long clip overflows float16.
     np.divide(values.astype(np.float32, copy=False).sum(axis=0, dtype=np.float32), np.float32(len(values)), out=into)
     return True
+
+
+def numeric_specs(store: FeatureStore, inputs: Mapping[str, str]) -> dict[str, FeatureSpec]:
+    """Return the descriptions of feature sets by role.
+
+    Raises:
+        NotFound: if there is no such feature set.
+        BadInput: if one holds no numbers.
+    """
+    specs = {role: store.spec(name) for role, name in inputs.items()}
+    for role, spec in specs.items():
+        if spec.kind != "numeric":
+            raise BadInput(
+                f"Feature set `{spec.name}` was to be the input {role}.",
+                f"Its kind is {spec.kind}.",
+                "Name a numeric one.",
+            )
+    return specs
+
+
+def failures_of(store: FeatureStore, feature_set: str) -> dict[Key, str]:
+    """Return the reason of each recorded failure."""
+    return {Key(failure.clip_id, failure.entity_id): failure.reason for failure in store.failures(feature_set)}
+
+
+def why_absent(feature_set: str, failures: Mapping[Key, str], key: Key) -> tuple[str, Key, str]:
+    """Return kind of reason, key and what was recorded, for a clip or entity that has no series of a feature set."""
+    reason = failures.get(key, failures.get(Key(key.clip_id)))
+    kind = f"not in `{feature_set}`" if reason is None else f"extraction of `{feature_set}` failed"
+    return kind, key, reason or ""
+
+
+def nothing_left(store: FeatureStore, count: int, inputs: Mapping[str, str], left_out: LeftOut) -> BadInput:
+    """Return the error for clips of which none can be used."""
+    return BadInput(
+        f"The features of {count} clips were to be read from {store.path}.",
+        f"None has all inputs ({', '.join(inputs.values())}). {' '.join(left_out.sentences())}".strip(),
+        "Run `cuebank extract` for them, or name other inputs with --input ROLE=FEATURE_SET.",
+    )
+
+
+def _spoilt(features: Features, row: int, inputs: Mapping[str, str]) -> str:
+    """Return the feature set in which a row is not finite."""
+    parts = features.split(features.matrix[row])
+    return next(inputs[role] for role, part in parts.items() if not bool(torch.isfinite(part).all()))

@@ -45,7 +45,7 @@ def train_alone(
     inputs = run.inputs(device)
     labels, criterion = labels_of(run.labels).to(device), config.criterion()
     dtype = next(head.parameters()).dtype
-    draws = Draws(run, config, head.dropout_sites() if head.takes == "vector" else {})
+    draws = Draws(run, config, head.dropout_sites())
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
     optimizer = kind(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
     selection, outcome = Selection(config), Outcome(run.name)

@@ -48,8 +48,8 @@ class Head(nn.Module, ABC):
     def dropout_sites(self) -> dict[str, tuple[int, float]]:
         """Return the places where training drops values: name -> (width, probability), in the order of use.
 
-        Their masks are drawn outside, by each run's own generator, and handed to `forward`. A head that says
-        nothing here draws from torch's global generator, which the training loop seeds.
+        Their masks are drawn outside for each item, by each run's own generator, and handed to `forward`. A head that
+        says nothing here draws from torch's global generator, which the training loop seeds.
         """
         return {}
 
