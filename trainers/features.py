@@ -117,9 +117,20 @@ def min_max(rows: Tensor) -> Scaling:
 
 
 def _scaling(rows: Tensor, shift: Tensor, scale: Tensor, offset: float) -> Scaling:
-    size = rows.abs().max(0).values.double().clamp_min(1e-30)
-    scale = torch.where(scale > CONSTANT * size, scale, 1.0)
-    return Scaling(shift.to(rows.dtype), scale.to(rows.dtype), offset)
+    return scaling_of(shift, scale, offset, rows.abs().max(0).values.double(), rows.dtype)
+
+
+def scaling_of(shift: Tensor, scale: Tensor, offset: float, size: Tensor, dtype: torch.dtype) -> Scaling:
+    """Return a scaling that leaves columns alone, but for their shift, which are constant but for rounding.
+
+    Args:
+        shift, scale: (D,) float64.
+        offset: the same for all columns.
+        size: largest absolute value of each column, (D,) float64.
+        dtype: of the scaling.
+    """
+    scale = torch.where(scale > CONSTANT * size.clamp_min(1e-30), scale, 1.0)
+    return Scaling(shift.to(dtype), scale.to(dtype), offset)
 
 
 def fixed_min_max(path: str | Path, dim: int) -> Scaling:

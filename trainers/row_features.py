@@ -182,18 +182,33 @@ class RowFeatures:
             None if self.entities is None else self.entities.to(device),
         )
 
+    def subset(self, items: Tensor) -> RowFeatures:
+        """Return the features of some items (n,), on the CPU; rows of others stay where they are."""
+        cut = {id(spans): Spans(spans.starts[items], spans.lengths[items]) for spans in self.spans.values()}
+        spans = {role: cut[id(one)] for role, one in self.spans.items()}
+        return replace(self, spans=spans, values=self._moved(spans, items))
+
     def windowed(self, rows: int) -> tuple[RowFeatures, Tensor]:
         """Add the windows of all items as further items; for features that share a clock.
 
         Returns:
             Features of N + windows items; and for each the item that it is, or is part of.
         """
-        spans, whole = self.shared.windows(rows)
+        cut, whole = self.shared.windows(rows)
+        spans = dict.fromkeys(self.dims, cut)
+        return replace(self, spans=spans, values=self._moved(spans, whole)), whole
+
+    def _moved(self, spans: Mapping[str, Spans], whole: Tensor) -> dict[str, Values]:
+        """Return the values for other items, each of them one of these or a part of it."""
         values: dict[str, Values] = {}
         for role, one in self.values.items():
             if isinstance(one, StreamedValues):
-                skip = spans.starts - self.shared.starts[whole]
-                values[role] = replace(one, whole=whole, skip=skip, lengths=spans.lengths)
+                values[role] = replace(
+                    one,
+                    whole=one.whole[whole],
+                    skip=one.skip[whole] + spans[role].starts - self.spans[role].starts[whole],
+                    lengths=spans[role].lengths,
+                )
             else:
-                values[role] = replace(one, spans=spans)
-        return replace(self, spans=dict.fromkeys(self.dims, spans), values=values), whole
+                values[role] = replace(one, spans=spans[role])
+        return values
