@@ -31,7 +31,7 @@ def from_weights(preds: Floats, target: Floats, weights: Floats) -> Floats:
 
     A row that counts several times stands there several times in a row.
     """
-    order = np.argsort(-preds, kind="stable")
+    order = rank(preds)
     drawn = weights[:, order]
     positive = drawn * target[order]
     hits = np.cumsum(positive, axis=-1)
@@ -65,7 +65,7 @@ def map_ava(preds: Any, target: Any) -> float:
         0.833333
     """
     p, y = score_arrays(preds, target, NAME)
-    return _interpolated(y[np.argsort(-p, kind="stable")] > 0)
+    return _interpolated(y[rank(p)] > 0)
 
 
 def map_ava_bounds(preds: Any, target: Any) -> tuple[float, float]:
@@ -89,18 +89,36 @@ def map_ava_bounds(preds: Any, target: Any) -> tuple[float, float]:
         (0.5, 1.0)
     """
     p, y = score_arrays(preds, target, NAME)
-    order = np.argsort(-p)
-    ranked, positive = p[order], y[order] > 0
+    order = rank(p)
+    _, low, high = score_ranked(p[order], y[order] > 0)
+    return low, high
+
+
+def rank(preds: Floats) -> npt.NDArray[np.int64]:
+    """Return the rows from the highest score to the lowest, equal scores in their order, (N,)."""
+    return np.argsort(-preds, kind="stable")
+
+
+def score_ranked(ranked: Floats, positive: npt.NDArray[np.bool_]) -> tuple[float, float, float]:
+    """Return the score, and the lowest and highest over the orders of equal scores, of rows in the order of `rank`.
+
+    Args:
+        ranked: scores, (N,), falling.
+        positive: whether each row is positive, (N,).
+
+    Returns:
+        (score, low, high), each nan if there is no positive row.
+    """
+    score = _interpolated(positive)
     starts = np.flatnonzero(np.concatenate(([True], ranked[1:] != ranked[:-1])))
-    if starts.size == p.size:
-        score = _interpolated(positive)
-        return score, score
-    sizes = np.diff(starts, append=p.size)
+    if starts.size == ranked.size:
+        return score, score, score
+    sizes = np.diff(starts, append=ranked.size)
     hits = np.add.reduceat(positive, starts, dtype=np.int64)
-    place = np.arange(p.size) - np.repeat(starts, sizes)  # of each row among those of its score
+    place = np.arange(ranked.size) - np.repeat(starts, sizes)  # of each row among those of its score
     first = place < np.repeat(hits, sizes)
     last = place >= np.repeat(sizes - hits, sizes)
-    return _interpolated(last), _interpolated(first)
+    return score, _interpolated(last), _interpolated(first)
 
 
 def _interpolated(positive: npt.NDArray[np.bool_]) -> float:
