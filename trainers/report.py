@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .atomic import make_folder, write_atomic
-from .groups import Groups
+from .groups import Groups, Ints
 from .intervals import Score, interval_note
 from .metrics import metric
 from .predictions import Predictions
@@ -52,8 +52,15 @@ class Curve:
         }
 
 
-def describe_splits(plan: SplitPlan, groups: Groups) -> list[dict[str, Any]]:
-    """Return for each fold its name, the numbers of rows and groups of each part, and the groups that it tests."""
+def describe_splits(plan: SplitPlan, groups: Groups, weights: Ints | None = None) -> list[dict[str, Any]]:
+    """Return for each fold its name, the numbers of rows and groups of each part, and the groups that it tests.
+
+    Args:
+        plan: the folds, of N items.
+        groups: of the items.
+        weights: rows of each item that have a label, (N,); None for one each.
+    """
+    rows_of = np.ones(groups.codes.size, dtype=np.int64) if weights is None else weights
     described = []
     for fold in plan.folds:
         parts = {part: getattr(fold, part) for part in ("train", "validation", "test")}
@@ -61,8 +68,8 @@ def describe_splits(plan: SplitPlan, groups: Groups) -> list[dict[str, Any]]:
         described.append(
             {
                 "name": fold.name,
-                "rows": {part: int(rows.size) for part, rows in parts.items()},
-                "groups": {part: int(np.unique(groups.codes[rows]).size) for part, rows in parts.items()},
+                "rows": {part: int(rows_of[items].sum()) for part, items in parts.items()},
+                "groups": {part: int(np.unique(groups.codes[items]).size) for part, items in parts.items()},
                 "tested_groups": [groups.names[code] for code in tested],
             }
         )
@@ -133,6 +140,7 @@ class Report:
             "task_version": self.task_version,
             "target": self.target,
             "classes": list(self.predictions.classes),
+            **self._outputs(),
             "head": self.head,
             "head_config": dict(self.head_config),
             "training": dict(self.training),
@@ -158,6 +166,13 @@ class Report:
             warnings.append(f"Not a finite number, hence null: {', '.join(nulls[:5])}{more}.")
         plain["warnings"] = warnings
         return plain
+
+    def _outputs(self) -> dict[str, Any]:
+        """Names of several outputs, and the selecting metric of each over all rows, averaged over seeds."""
+        if len(self.predictions.names) < 2:
+            return {}
+        scores = {name: float(np.mean(each)) for name, each in self.predictions.per_output(self.metric).items()}
+        return {"outputs": list(self.predictions.names), "per_output": {self.metric: scores}}
 
     def to_markdown_row(self) -> str:
         """Return one table row; `markdown_header` of reports with the same metrics goes above it."""

@@ -102,6 +102,11 @@ class TrainConfig:
             if not fits:
                 raise BadInput("Training was described.", f"Its {name} is {value!r}.", f"It must be {rule}.")
 
+    @property
+    def fusable(self) -> bool:
+        """Whether runs can be trained as one program, see `fused`."""
+        return self.optimizer == "adamw" and not self.keep_last
+
     def criterion(self) -> Loss:
         """Return the loss."""
         return loss(self.loss, upstream=self.upstream)
@@ -144,6 +149,12 @@ class Run:
         """Return how many steps an epoch has."""
         items, batch = int(self.train.size), self.batch_size(config)
         return -(-items // batch) if config.keep_last else items // batch
+
+    def item_rows(self) -> int:
+        """Return how many rows a training item has, on average: 1 where it is a vector."""
+        if not isinstance(self.features, RowFeatures):
+            return 1
+        return max(1, int(self.features.longest[torch.from_numpy(self.train)].double().mean()))
 
     def inputs(self, device: torch.device | str) -> Inputs | RowInputs:
         """Return the features on a device, with this run's scalings."""

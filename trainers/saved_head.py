@@ -29,7 +29,8 @@ from .features import Scaling
 from .heads._base import Head
 from .options import configure
 
-FORMAT = 1
+# 2: heads for rows with a label each, and heads with several outputs, which a reader of 1 would apply wrongly.
+FORMATS = (1, 2)
 TENSORS, SETTINGS = "head.safetensors", "head.json"
 SHOWN = 5  # wrong tensors named in a message
 
@@ -60,6 +61,9 @@ class SavedHead:
         inputs: role -> description of the feature set that it was trained on.
         members: at least one.
         seen: hashes of the clips that members were trained on or selected by, (N,) int64, sorted.
+        names: of several outputs.
+        clock: for heads that predict rows: `labels`, the label set whose rows they were trained on, `align` and `rate`,
+            how inputs are put on them, and `scope`, whose rows belong together. None for heads that predict clips.
     """
 
     task: str
@@ -73,6 +77,13 @@ class SavedHead:
     inputs: Mapping[str, FeatureSpec]
     members: tuple[Member, ...]
     seen: npt.NDArray[np.int64]
+    names: tuple[str, ...] = ()
+    clock: Mapping[str, Any] | None = None
+
+    @property
+    def format(self) -> int:
+        """The lowest format that says all of this."""
+        return 2 if self.names or self.clock is not None else 1
 
     def new(self) -> Head:
         """Build a head of this kind, with whatever weights; torch's global generator is left as it was."""
@@ -95,7 +106,7 @@ class SavedHead:
                 tensors |= {f"{member.name}/{name}": value for name, value in _scaling_tensors(role, scaling).items()}
         content = save(tensors)
         settings = {
-            "format": FORMAT,
+            "format": self.format,
             "task": self.task,
             "task_version": self.task_version,
             "target": self.target,
@@ -107,6 +118,7 @@ class SavedHead:
             "inputs": {role: spec.to_json() for role, spec in self.inputs.items()},
             "members": [{"name": one.name, "scalings": list(one.scalings)} for one in self.members],
             "sha256": hashlib.sha256(content).hexdigest(),
+            **({"names": list(self.names), "clock": self.clock} if self.format > 1 else {}),
         }
         make_folder(folder)
         write_atomic(folder / TENSORS, content)
@@ -139,8 +151,9 @@ def load(folder: str | Path) -> SavedHead:
     try:
         settings = json.loads((folder / SETTINGS).read_bytes())
         found, digest = settings["format"], settings["sha256"]
-        if found != FORMAT:
-            raise BadInput(asked, f"Its format is {found!r}, and this version reads {FORMAT}.", "Update cuebank.")
+        if found not in FORMATS:
+            known = " and ".join(map(str, FORMATS))
+            raise BadInput(asked, f"Its format is {found!r}, and this version reads {known}.", "Update cuebank.")
         if hashlib.sha256(content).hexdigest() != digest:
             raise Corrupt(asked, f"{TENSORS} is not the file that {SETTINGS} speaks of.", "Train the head again.")
         return _read(settings, content, asked)
@@ -172,6 +185,8 @@ def _read(settings: Mapping[str, Any], content: bytes, asked: str) -> SavedHead:
         inputs={role: FeatureSpec.from_json(spec) for role, spec in settings["inputs"].items()},
         members=(),
         seen=tensors["seen"].numpy() if "seen" in tensors else np.empty(0, dtype=np.int64),
+        names=tuple(map(str, settings.get("names", ()))),
+        clock=_clock(settings.get("clock")),
     )
     named = {str(one["name"]): [str(role) for role in one["scalings"]] for one in settings["members"]}
     _check(tensors, _expected(saved, named), asked)
@@ -188,6 +203,13 @@ def _read(settings: Mapping[str, Any], content: bytes, asked: str) -> SavedHead:
         }
         members.append(Member(name, own, scalings))
     return dataclasses.replace(saved, members=tuple(members))
+
+
+def _clock(found: Any) -> dict[str, Any] | None:
+    """Return how rows are put on a clock, as it was written; raises KeyError or TypeError if it is not all there."""
+    if found is None:
+        return None
+    return {name: found[name] for name in ("labels", "fingerprint", "align", "rate", "scope")}
 
 
 def _scaling_tensors(role: str, scaling: Scaling) -> dict[str, Tensor]:

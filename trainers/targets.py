@@ -1,4 +1,4 @@
-"""What is to be predicted: a label column of the clips table as numbers, or as class ids.
+"""What is to be predicted: label columns of the clips table as numbers, or one as class ids.
 
 Source for classes derived from a score: SEMPI's label builder (3 equally wide classes of its range, or the
 sign). Its class labels were made from each annotator's answer; ours from the final score, which is their mean.
@@ -26,15 +26,15 @@ class Target:
     """The labels of those clips that have one.
 
     Args:
-        column: of the clips table.
+        names: of the columns of the clips table.
         clips: (N,).
-        values: (N,) float32, or int64 class ids.
+        values: (N,) float32, (N, K) for K columns, or (N,) int64 class ids.
         classes: names of the classes by id; empty for regression.
         unlabelled: clips without a label.
         notes: sentences for the report.
     """
 
-    column: str
+    names: tuple[str, ...]
     clips: tuple[Clip, ...]
     values: npt.NDArray[Any]
     classes: tuple[str, ...] = ()
@@ -42,18 +42,25 @@ class Target:
     notes: tuple[str, ...] = ()
 
     @property
+    def column(self) -> str:
+        """The columns in words."""
+        return ", ".join(self.names)
+
+    @property
     def outputs(self) -> int:
         """How many outputs a head needs."""
-        return len(self.classes) or 1
+        return len(self.classes) or len(self.names)
 
 
-def read_target(task: Task, table: ClipsTable, column: str | None = None, classes: int | None = None) -> Target:
+def read_target(
+    task: Task, table: ClipsTable, column: str | Sequence[str] | None = None, classes: int | None = None
+) -> Target:
     """Read the labels of a task.
 
     Args:
-        task: says the default column and the kind.
+        task: says the default columns and the kind.
         table: the clips.
-        column: another label column.
+        column: another label column, or several. A clip counts as labelled if it has a label in each.
         classes: for classes: derive so many from a score. None: the column holds class numbers 0, 1, … or
             names.
 
@@ -61,31 +68,39 @@ def read_target(task: Task, table: ClipsTable, column: str | None = None, classe
         NotFound: if there is no such column.
         BadInput: if no clip has a label, or the labels do not fit the task.
     """
-    column = column or task.target
-    asked = f"Task `{task.name}` takes its labels from the column `{column}`."
-    if column not in table.label_columns:
-        raise NotFound(asked, "The clips table has no such label column.", nearest(column, list(table.label_columns)))
-    clips = tuple(clip for clip in table if clip.labels.get(column) is not None)
-    unlabelled = tuple(clip for clip in table if clip.labels.get(column) is None)
+    columns = (column,) if isinstance(column, str) else tuple(column or task.targets)
+    asked = f"Task `{task.name}` takes its labels from the column{'s'[: len(columns) - 1]} `{', '.join(columns)}`."
+    absent = next((name for name in columns if name not in table.label_columns), None)
+    if absent is not None:
+        named = f" `{absent}`" if len(columns) > 1 else ""
+        raise NotFound(
+            asked, f"The clips table has no such label column{named}.", nearest(absent, list(table.label_columns))
+        )
+    clips = tuple(clip for clip in table if all(clip.labels.get(name) is not None for name in columns))
+    unlabelled = tuple(clip for clip in table if any(clip.labels.get(name) is None for name in columns))
     if not clips:
         raise BadInput(asked, f"None of {len(table)} clips has a label there.", "Name another with --target.")
-    labels = [clip.labels[column] for clip in clips]
     if task.kind == "classes":
-        values, names, notes = _class_labels(task, labels, table.label_columns[column], classes, asked)
-        return Target(column, clips, values, names, unlabelled, notes)
+        if len(columns) > 1:
+            raise BadInput(asked, "Classes can be predicted for one column only.", "Name one with --target.")
+        labels = [clip.labels[columns[0]] for clip in clips]
+        values, names, notes = _class_labels(task, labels, table.label_columns[columns[0]], classes, asked)
+        return Target(columns, clips, values, names, unlabelled, notes)
     if classes is not None:
         raise BadInput(
             asked, f"{classes} classes were asked for.", f"Use another task: `{task.name}` predicts numbers."
         )
-    if table.label_columns[column] != "number":
-        raise BadInput(asked, f"It holds text, such as {labels[0]!r}.", "Name a column of numbers with --target.")
-    numbers = np.array(labels, dtype=np.float64)
+    for name in columns:
+        if table.label_columns[name] != "number":
+            found = f"It holds text, such as {clips[0].labels[name]!r}."
+            raise BadInput(asked, found, "Name a column of numbers with --target.")
+    numbers = np.array([[clip.labels[name] for name in columns] for clip in clips], dtype=np.float64)
     _check_numbers(numbers, clips, asked)
-    return Target(column, clips, numbers.astype(np.float32), (), unlabelled)
+    return Target(columns, clips, (numbers if len(columns) > 1 else numbers[:, 0]).astype(np.float32), (), unlabelled)
 
 
 def _check_numbers(numbers: npt.NDArray[np.float64], clips: Sequence[Clip], asked: str) -> None:
-    bad = np.flatnonzero(~np.isfinite(numbers) | (np.abs(numbers) > np.finfo(np.float32).max))
+    bad = np.flatnonzero((~np.isfinite(numbers) | (np.abs(numbers) > np.finfo(np.float32).max)).any(1))
     if bad.size:
         first = clips[int(bad[0])]
         raise BadInput(
@@ -99,7 +114,7 @@ def _class_labels(
     task: Task, labels: Sequence[Any], kind: str, classes: int | None, asked: str
 ) -> tuple[npt.NDArray[np.int64], tuple[str, ...], tuple[str, ...]]:
     """Return class ids (N,), names of the classes, and notes."""
-    allowed = " or ".join(map(str, task.classes))
+    allowed = task.allowed
     if classes is not None and classes not in task.classes:
         raise BadInput(asked, f"{classes} classes were asked for.", f"It knows {allowed}.")
     if kind == "text":

@@ -1,7 +1,7 @@
 """Train a head for a task on stored features, fold by fold, and report how it does on what it has not seen.
 
-Only the store is read: its clips table gives labels, groups and folds, its feature sets the inputs; media may
-be long deleted.
+Only the store is read: its clips table gives labels, groups and folds, its feature sets the inputs, its label series
+the labels of rows; media may be long deleted.
 
 The default protocol keeps groups whole, selects the epoch on groups taken out of the training part, and scores
 the test part of each fold once. `sempi` is the published protocol of the engagement task: its own folds, clips
@@ -24,19 +24,22 @@ from torch import Tensor
 from ..store import BadInput, ClipsTable, FeatureStore
 from . import heads, tasks
 from .atomic import make_folder
+from .choices import Wanted, check_choices
 from .device import check_device, cpu_threads, threads_for
 from .environment import environment
 from .fused import heads_at_once, train_fused
-from .heads._base import Head
+from .heads._base import Head, HeadCard
+from .labels import labels_of
 from .loop import evaluate, train_alone
-from .losses import loss as find_loss
 from .options import configure
-from .preparation import DEFAULT, Prepared, check_choices, prepare
+from .preparation import prepare
+from .prepared import Prepared
 from .protocol import VALIDATION_FRACTION
 from .report import Report
-from .runs import Inputs, Outcome, Run, TrainConfig
+from .runs import Outcome, Run, TrainConfig, check_finite
 from .tasks import Task
 from .trained import Trained
+from .training_config import training_config
 
 FITTED_OPENFACE = (
     "OpenFace columns are normalised by the training rows; the published protocol uses two fixed vectors "
@@ -58,7 +61,7 @@ class Progress(Protocol):
 
 
 def train_head(
-    task: str,
+    task: str | Task,
     store: str | os.PathLike[str] | FeatureStore,
     *,
     out: Path | None = None,
@@ -66,32 +69,28 @@ def train_head(
     inputs: Mapping[str, str] | None = None,
     head: str | None = None,
     settings: Mapping[str, Any] | None = None,
-    target: str | None = None,
+    target: str | Sequence[str] | None = None,
+    labels: str | None = None,
     classes: int | None = None,
     loss: str | None = None,
-    protocol: str = DEFAULT,
+    protocol: str | None = None,
     folds: int | None = None,
     seeds: Sequence[int] = (0,),
-    epochs: int = 30,
-    batch_size: int = 8,
-    lr: float = 3e-4,
-    lr_decay: float = 1.0,
-    weight_decay: float = 0.01,
-    clip_norm: float = 0.1,
-    patience: int = 10,
-    sampler: str | None = None,
     validation_fraction: float = VALIDATION_FRACTION,
-    normalise: str = "none",
+    normalise: str | None = None,
     openface_norm: str | Path | None = None,
+    window_rows: int | None = None,
+    memory: float | None = None,
     device: str = "cpu",
     threads: int | None = None,
     fused: bool = True,
     progress: Progress | None = None,
+    **training: Any,
 ) -> Report:
     """Train one head per fold and seed, predict each fold's test part, and score the predictions.
 
     Args:
-        task: name of a task.
+        task: a task, its name, or the path of a TOML file with one.
         store: a store, or its path.
         out: folder for the report and the heads; None writes nothing.
         clips: a clips table with labels, groups and folds, or its CSV; its media need not exist. None: the newest
@@ -99,98 +98,96 @@ def train_head(
         inputs: role -> feature set; None: those of the store whose names fit the task.
         head: name of a head; None: the task's.
         settings: of the head, by name.
-        target: label column; None: the task's.
+        target: label column, or several; None: the task's.
+        labels: for tasks of unit `row`: the label set; None: the only one in the store that has the columns.
         classes: for a task with classes: how many to derive from a score.
         loss: name; None: the task's.
         protocol: `default` (the table's folds or split where it has them, else a group k-fold), `sempi`, or a
-            way to split by name (see `protocol`).
+            way to split by name (see `protocol`); None: the task's.
         folds: how many, where the table does not say; None: the task's.
         seeds: of initial weights, order and dropout; folds are the same for all.
-        epochs, batch_size, lr, lr_decay, weight_decay, clip_norm, patience: see `TrainConfig`.
-        sampler: `shuffled` or `balanced`; None: the task's.
         validation_fraction: share of the training rows that selects the epoch.
-        normalise: `none`, or `standard`: mean 0 and deviation 1 on the training rows, all inputs but OpenFace.
+        normalise: `none`, or `standard`: mean 0 and deviation 1 on the training rows, all inputs but OpenFace; None:
+            the task's.
         openface_norm: for the input openface: None: -0.5..0.5 on the training rows; a file with SEMPI's fixed
             vectors; `none`.
+        window_rows: for heads that take rows, in tasks of unit `row`: train on windows of so many rows; None: the
+            task's; 0: on whole items.
+        memory: GiB that row features may take; more are streamed from the store. None: half of what is free.
         device: torch's name of it.
         threads: CPU threads; None: as many as a step is worth (see `device.threads_for`), at most torch's choice.
         fused: train folds and seeds as one program where the head allows it.
         progress: told of each epoch.
+        training: epochs, batch_size, lr, lr_decay, weight_decay, clip_norm, patience, sampler, optimizer, schedule,
+            …: see `TrainConfig`; None, or left out: the task's.
 
     Returns:
         The report, as written to `out`. The same arguments, seeds and threads give the same bits on a CPU.
 
     Raises:
-        NotFound: an unknown task, head, loss, protocol, column or feature set.
+        NotFound: an unknown task, head, loss, protocol, setting, column or feature set.
         BadInput: options or data that do not fit, before anything is trained; or training that diverges.
         Corrupt: stored features that do not agree with their checksums.
     """
     started = time.perf_counter()
-    chosen, upstream = tasks.task(task), protocol == "sempi"
-    config = TrainConfig(
-        loss=_loss(chosen, loss),
-        metric=chosen.metric,
-        epochs=epochs,
-        batch_size=batch_size,
-        lr=lr,
-        lr_decay=lr_decay,
-        weight_decay=weight_decay,
-        clip_norm=clip_norm,
-        patience=patience,
-        sampler=sampler or ("balanced" if upstream else chosen.sampler),
-        upstream=upstream,
-        must_exceed=0.0 if upstream else None,
-    )
+    chosen = task if isinstance(task, Task) else tasks.task(task)
+    protocol, normalise = protocol or chosen.protocol, normalise or chosen.normalise
+    config = training_config(chosen, training, loss, upstream=protocol == "sempi")
     check_choices(normalise, seeds)
     check_device(device)
     card = heads.head(head or chosen.head)
     own = chosen.head_settings if card.name == chosen.head else {}
     head_config: Any = configure(card.config, {**own, **(settings or {})}, f"Head `{card.name}`")
+    wanted = Wanted(
+        inputs=inputs,
+        target=(target,) if isinstance(target, str) else target,
+        labels=labels,
+        classes=classes,
+        protocol=protocol,
+        folds=chosen.folds if folds is None else folds,
+        validation_fraction=validation_fraction,
+        takes=card.takes,
+        scope=card.scope,
+        window_rows=(chosen.window_rows if window_rows is None else window_rows) or None,
+        memory_gib=memory,
+    )
+    # Open until the end: features that do not fit in memory are read again and again.
     with nullcontext(store) if isinstance(store, FeatureStore) else FeatureStore.open(store) as opened:
-        data = prepare(
-            chosen,
-            opened,
-            inputs=inputs,
-            target=target,
-            classes=classes,
-            protocol=protocol,
-            folds=chosen.folds if folds is None else folds,
-            validation_fraction=validation_fraction,
-            table=_table(clips),
-        )
-    if upstream and "openface" in data.specs and openface_norm is None:
-        data = dataclasses.replace(data, notes=(*data.notes, FITTED_OPENFACE))
-    runs = data.runs(seeds, normalise, openface_norm)
-    models = [run.new_head(card, data.outputs, head_config) for run in runs]
-    fused = fused and models[0].stackable
-    if openface_norm is not None and "openface" not in data.specs:
-        raise BadInput(
-            f"OpenFace was to be normalised by `{openface_norm}`.",
-            f"The inputs are {', '.join(data.specs)}.",
-            "Add --input openface=FEATURE_SET, or leave --openface-norm out.",
-        )
-    if out is not None:
-        make_folder(Path(out))  # now, not after the training: it may be impossible
-    with cpu_threads(_threads(models, runs, config, fused) if threads is None else threads):
-        outcomes = _train(models, runs, config, device, fused, progress)
-        trained = Trained(
-            task=chosen,
-            card=card,
-            head_config=head_config,
-            config=config,
-            data=data,
-            seeds=tuple(seeds),
-            runs=runs,
-            outcomes=outcomes,
-            outputs=_tested(models, runs, outcomes, data, device),
-        )
-        said = {
-            "normalise": normalise,
-            "openface_norm": "fitted" if openface_norm is None else Path(openface_norm).name,
-            "validation_fraction": validation_fraction,
-            "fused": fused,
-        }
-        report = trained.report(said, environment(device), started)
+        data = prepare(chosen, opened, wanted, _table(clips))
+        if config.upstream and "openface" in data.specs and openface_norm is None:
+            data = dataclasses.replace(data, notes=(*data.notes, FITTED_OPENFACE))
+        if openface_norm is not None and "openface" not in data.specs:
+            raise BadInput(
+                f"OpenFace was to be normalised by `{openface_norm}`.",
+                f"The inputs are {', '.join(data.specs)}.",
+                "Add --input openface=FEATURE_SET, or leave --openface-norm out.",
+            )
+        runs = data.runs(seeds, normalise, openface_norm)
+        models = [run.new_head(card, data.outputs, head_config) for run in runs]
+        fused = fused and models[0].stackable and config.fusable and card.fit is None
+        if out is not None:
+            make_folder(Path(out))  # now, not after the training: it may be impossible
+        with cpu_threads(_threads(models, runs, config, fused) if threads is None else threads):
+            outcomes = _train(card, models, runs, config, device, fused, progress)
+            trained = Trained(
+                task=chosen,
+                card=card,
+                head_config=head_config,
+                config=config,
+                data=data,
+                seeds=tuple(seeds),
+                runs=runs,
+                outcomes=outcomes,
+                outputs=_tested(models, runs, outcomes, data, config, device),
+            )
+            said = {
+                "normalise": normalise,
+                "openface_norm": "fitted" if openface_norm is None else Path(openface_norm).name,
+                "validation_fraction": validation_fraction,
+                "window_rows": wanted.window_rows,
+                "fused": fused,
+            }
+            report = trained.report(said, environment(device), started)
     if out is not None:
         trained.saved().write(Path(out))
         report.write(Path(out))
@@ -202,26 +199,15 @@ def _table(clips: str | os.PathLike[str] | ClipsTable | None) -> ClipsTable | No
     return clips if clips is None or isinstance(clips, ClipsTable) else ClipsTable.read_csv(clips, check_media=False)
 
 
-def _loss(task: Task, name: str | None) -> str:
-    """Return the name of the loss, if it is of the task's kind."""
-    found = find_loss(name or task.loss)
-    if found.kind != task.kind:
-        raise BadInput(
-            f"Task `{task.name}` was to be trained with the loss `{found.name}`.",
-            f"The loss is for {found.kind}, the task is {task.kind}.",
-            "Leave --loss out, or use another task.",
-        )
-    return found.name
-
-
 def _threads(models: Sequence[Head], runs: Sequence[Run], config: TrainConfig, fused: bool) -> int:
     """Return how many CPU threads the training steps are worth."""
     together = min(len(models), heads_at_once(models[0])) if fused else 1
     parameters = sum(p.numel() for p in models[0].parameters())
-    return threads_for(together * parameters * max(run.batch_size(config) for run in runs))
+    return threads_for(together * parameters * max(run.batch_size(config) * run.item_rows() for run in runs))
 
 
 def _train(
+    card: HeadCard,
     models: Sequence[Head],
     runs: Sequence[Run],
     config: TrainConfig,
@@ -229,8 +215,8 @@ def _train(
     fused: bool,
     progress: Progress | None,
 ) -> list[Outcome]:
-    """Train all runs, telling of each epoch."""
-    total, done = len(runs) * config.epochs, 0
+    """Train all runs, telling of each epoch; heads in closed form have one."""
+    total, done = len(runs) * (config.epochs if card.fit is None else 1), 0
 
     def on_epoch(run: Run, epoch: int, outputs: Tensor) -> None:
         nonlocal done
@@ -241,14 +227,16 @@ def _train(
     if progress is not None:
         progress.start(total, "epoch", f"{len(runs)} heads")
     try:
-        if fused:
+        if card.fit is not None:
+            outcomes = card.fit(models, runs, config)
+        elif fused:
             outcomes = train_fused(models, runs, config, device, on_epoch)
         else:
             outcomes = [
                 train_alone(model, run, config, device, on_epoch) for model, run in zip(models, runs, strict=True)
             ]
         if progress is not None and done < total:
-            progress.advance("stopped early", total - done)
+            progress.advance("stopped early" if card.fit is None else "fitted", total - done)
     finally:
         if progress is not None:
             progress.close()
@@ -256,12 +244,21 @@ def _train(
 
 
 def _tested(
-    models: Sequence[Head], runs: Sequence[Run], outcomes: Sequence[Outcome], data: Prepared, device: str
+    models: Sequence[Head],
+    runs: Sequence[Run],
+    outcomes: Sequence[Outcome],
+    data: Prepared,
+    config: TrainConfig,
+    device: str,
 ) -> list[Tensor]:
-    """Return the outputs of each run's kept head for the test rows of its fold, (n, outputs)."""
-    features, outputs = data.features.to(device), []
+    """Return the outputs of each run's kept head for the labelled rows of its fold's test part, (n, outputs)."""
+    outputs = []
     for i, (model, run, outcome) in enumerate(zip(models, runs, outcomes, strict=True)):
         model.load_state_dict(outcome.state)
         test = data.plan.folds[i % len(data.plan.folds)].test
-        outputs.append(evaluate(model.to(device), Inputs(features, run.scalings), test))
+        found = evaluate(model.to(device), run.inputs(device), test)
+        keep, _ = labels_of(data.labels).of(test)
+        found = found if keep is None else found[keep]
+        check_finite(found, run.name, outcome.epochs, config)
+        outputs.append(found)
     return outputs

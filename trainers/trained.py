@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .groups import Groups
 from .heads._base import HeadCard
 from .loop import decide
 from .predictions import Predictions
-from .preparation import Prepared, seen_rows
+from .prepared import Prepared, seen_rows
 from .report import Curve, Report, describe_splits
 from .runs import Outcome, Run, TrainConfig
 from .saved_head import Member, SavedHead, hashes
@@ -30,7 +31,7 @@ class Trained:
         task, card, head_config, config, data: what was trained, how, on what.
         seeds: (S,).
         runs, outcomes: of S seeds times F folds.
-        outputs: of each run's head for the test rows of its fold, (n, outputs).
+        outputs: of each run's head for the labelled rows of the test part of its fold, (n, outputs).
     """
 
     task: Task
@@ -46,21 +47,23 @@ class Trained:
     def predictions(self) -> Predictions:
         """Return the predictions for all tested rows."""
         data, folds = self.data, self.data.plan.folds
-        rows = np.concatenate([fold.test for fold in folds])
+        parts = [data.tested(fold.test) for fold in folds]
         by_seed = [
             torch.cat(list(self.outputs[start : start + len(folds)])) for start in range(0, len(self.runs), len(folds))
         ]
         return Predictions(
-            clip_ids=[data.clips[i].clip_id for i in rows],
-            entity_ids=[data.clips[i].entity_id for i in rows],
-            groups=dataclasses.replace(data.groups, codes=data.groups.codes[rows]),
-            folds=np.repeat(np.arange(len(folds)), [fold.test.size for fold in folds]),
+            clip_ids=[key.clip_id for part in parts for key in part.keys],
+            entity_ids=[key.entity_id for part in parts for key in part.keys],
+            groups=Groups(np.concatenate([part.groups for part in parts]), data.groups.names, data.groups.notes),
+            folds=np.repeat(np.arange(len(folds)), [len(part.keys) for part in parts]),
             fold_names=[fold.name for fold in folds],
-            labels=data.labels.numpy()[rows],
+            labels=np.concatenate([part.labels for part in parts]),
             preds=np.stack([decide(one, self.task.kind) for one in by_seed]),
             seeds=list(self.seeds),
             classes=data.classes,
             probabilities=torch.stack(by_seed).softmax(-1).numpy() if self.task.kind == "classes" else None,
+            times=None if any(part.times is None for part in parts) else np.concatenate([part.times for part in parts]),
+            names=data.names,
         )
 
     def report(self, more: Mapping[str, Any], environment: Mapping[str, Any], started: float) -> Report:
@@ -90,7 +93,7 @@ class Trained:
             predictions=predictions,
             protocol=data.plan.protocol,
             selection=data.plan.selection,
-            splits=describe_splits(data.plan, data.groups),
+            splits=describe_splits(data.plan, data.groups, data.weights()),
             seconds=time.perf_counter() - started,
             environment=environment,
             curves=self._curves(),
@@ -98,6 +101,7 @@ class Trained:
             extra={
                 "parameters": sum(value.numel() for value in self.outcomes[0].state.values()),
                 "left_out": data.left_out.counts(),
+                **({} if data.clock is None else {"clock": dict(data.clock)}),
             },
         )
 
@@ -117,7 +121,9 @@ class Trained:
                 Member(run.name, outcome.state, run.scalings)
                 for run, outcome in zip(self.runs, self.outcomes, strict=True)
             ),
-            seen=np.sort(hashes(self.data.clips[i].key for i in seen_rows(self.data.plan))),
+            seen=np.sort(hashes({self.data.keys[i] for i in seen_rows(self.data.plan).tolist()})),
+            names=self.data.names if len(self.data.names) > 1 else (),
+            clock=self.data.clock,
         )
 
     def _curves(self) -> list[Curve]:

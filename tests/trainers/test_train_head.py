@@ -136,12 +136,12 @@ def test_the_test_part_has_no_influence_on_training_or_selection(planted: Plante
 
 def test_scalings_are_fitted_on_training_rows_only(planted: Planted, monkeypatch: pytest.MonkeyPatch) -> None:
     fitted = []
-    from cuebank.trainers import preparation
+    from cuebank.trainers import prepared
 
     for name in ("standard", "min_max"):
-        real = getattr(preparation, name)
+        real = getattr(prepared, name)
         monkeypatch.setattr(
-            preparation, name, lambda rows, name=name, real=real: fitted.append((name, rows.shape)) or real(rows)
+            prepared, name, lambda rows, name=name, real=real: fitted.append((name, rows.shape)) or real(rows)
         )
     store = planted(roles=("audio", "openface"))
     report = train_head("engagement", store, normalise="standard", **{**QUICK, "epochs": 1})
