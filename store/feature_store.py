@@ -242,9 +242,9 @@ class FeatureStore:
         Raises:
             NotFound, Corrupt: as `series`.
         """
-        wanted = [Key(*key) for key in keys]
+        wanted = list(keys)
         there = self._committed(feature_set).ask(lambda index: index.has_series(wanted))
-        return [key for key, found in zip(wanted, there, strict=True) if not found]
+        return [Key(*key) for key, found in zip(wanted, there, strict=True) if not found]
 
     def failures(self, feature_set: str) -> list[Failure]:
         """Return the keys that have no series, only a recorded failure, each with its newest reason.

@@ -169,7 +169,7 @@ def _map(committed: CommittedSet, segment: Segment) -> Maps:
     """Return the mapped rows of a segment."""
     if not segment.mapped:
         committed._budget.map(segment)
-    return segment._maps or segment.map()
+    return segment.maps
 
 
 def _output_type(feature_set: str, stored: np.dtype[Any], dtype: str | None) -> np.dtype[Any]:

@@ -111,6 +111,13 @@ def encode_key(clip_id: str, entity_id: str | None) -> tuple[bytes, bytes]:
     Raises:
         BadInput: if an id is empty or cannot be UTF-8.
     """
+    try:  # most are good; look-ups are made by the million
+        clip, entity = clip_id.encode(), b"" if entity_id is None else entity_id.encode()
+    except (AttributeError, UnicodeEncodeError):
+        pass  # said below
+    else:
+        if clip and (entity or entity_id is None):
+            return clip, entity
     clip = encode_id(clip_id, "clip_id")
     return (clip, b"") if entity_id is None else (clip, encode_id(entity_id, "entity_id"))
 

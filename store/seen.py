@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -18,11 +18,15 @@ SEEN_SERIES = 2**16  # so many are remembered at most: half a kilobyte each
 class Seen(NamedTuple):
     """A series that has been found and proven.
 
-    `series`: views of all its rows, without values if they are compressed, or texts: `unpack(first, last)` then gives
-    rows. `stretch`: how they lie in time. `rate_hz`: rows per second as far as known.
+    `series`: views of all its rows, without values if they are compressed, or texts. `whole`: the mapped rows of its
+    segment; a part is cut out of these, since all series share them: they stay in the processor's cache, while views of
+    the one series would have to be fetched first. `stretch`: where the series lies among them, and how in time.
+    `rate_hz`: rows per second as far as known. `unpack`: gives rows first to last of `whole` if values do not lie there
+    as they are.
     """
 
     series: Series
+    whole: tuple[Any, np.ndarray, np.ndarray]
     stretch: Stretch
     rate_hz: float | None
     unpack: Callable[[int, int], Series] | None
@@ -33,13 +37,13 @@ class Seen(NamedTuple):
         Raises:
             BadInput: if the range is reversed or NaN.
         """
-        series = self.series
-        if start_s is None and stop_s is None:
-            return series if self.unpack is None else self.unpack(0, len(series.times))
-        first, last = self.stretch.between(series.times, start_s, stop_s, self.rate_hz)
+        if start_s is None and stop_s is None and self.unpack is None:
+            return self.series
+        values, times, valid = self.whole
+        first, last = self.stretch.between(times, start_s, stop_s, self.rate_hz)
         if self.unpack is not None:
             return self.unpack(first, last)
-        return Series(series.values[first:last], series.times[first:last], series.valid[first:last])
+        return Series(values[first:last], times[first:last], valid[first:last])
 
 
 def see(segment: Segment, place: Place, rate_hz: float | None) -> Seen:
@@ -48,20 +52,20 @@ def see(segment: Segment, place: Place, rate_hz: float | None) -> Seen:
     Raises:
         Corrupt: if its rows do not agree with their checksum.
     """
-    series, unpack = segment.read(place), None
+    series, whole = segment.read(place), segment.maps
+    unpack: Callable[[int, int], Series] | None = None
     if segment.is_text:
         sizes, text, where = series.values, segment.text(place.position), segment.name_of(place)
         check_sizes(sizes, text, where)
         series = Series(np.empty(0, object), series.times, series.valid)
+        begin = place.start
 
-        def unpack(first: int, last: int) -> Series:
-            rows = decode_rows(sizes, text, first, last, where)
-            return Series(rows, series.times[first:last], series.valid[first:last])
+        def decoded(first: int, last: int) -> Series:
+            rows = decode_rows(sizes, text, first - begin, last - begin, where)
+            return Series(rows, whole[1][first:last], whole[2][first:last])
 
+        unpack = decoded
     elif segment.compressed:
         series = Series(np.empty((0, segment.file.dim), segment.file.dtype), series.times, series.valid)
-
-        def unpack(first: int, last: int) -> Series:
-            return segment.rows(place.start + first, place.start + last)
-
-    return Seen(series, Stretch(0, len(series.times)), rate_hz, unpack)
+        unpack = segment.rows
+    return Seen(series, whole, Stretch(place.start, place.stop), rate_hz, unpack)

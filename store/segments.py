@@ -245,7 +245,7 @@ class Segment:
         Raises:
             Corrupt: if compressed ones cannot be read.
         """
-        values, times, valid = self._maps or self.map()
+        values, times, valid = self.maps
         if isinstance(values, EncodedRows):
             return Series(self._decoded(values, start, stop), times[start:stop], valid[start:stop])
         return Series(values[start:stop], times[start:stop], valid[start:stop])
@@ -275,6 +275,11 @@ class Segment:
         self._maps = values, times, valid
         return self._maps
 
+    @property
+    def maps(self) -> Maps:
+        """All values, times and flags, as they are mapped."""
+        return self._maps or self.map()
+
     def unmap(self) -> None:
         """Let go of the row files."""
         self._maps = self._text = None
@@ -282,7 +287,7 @@ class Segment:
     @property
     def compressed(self) -> bool:
         """Whether values must be unpacked to be read; known once the row files have been mapped."""
-        return isinstance((self._maps or self.map())[0], EncodedRows)
+        return isinstance(self.maps[0], EncodedRows)
 
     @property
     def mapped(self) -> bool:

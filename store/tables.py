@@ -77,6 +77,8 @@ class SegmentTable:
         live = order[self._winners(hashes[order], numbers[order], positions[order])]
         self.hashes, self.status, self.row_sizes = hashes[live], status[live], sizes[live]
         self.numbers, self.positions = numbers[live], positions[live]
+        # Python takes a single number out of these in a fraction of the time.
+        self._at = self.numbers.data, self.positions.data
 
     def _winners(self, hashes: np.ndarray, numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
         """Return a mask of the first entry of each key; entries of one hash are in order of preference."""
@@ -104,7 +106,8 @@ class SegmentTable:
 
     def encoded_key(self, entry: int) -> tuple[bytes, bytes]:
         """Return the key of an entry as it is stored."""
-        return self._segments[self.numbers[entry]].encoded_key(int(self.positions[entry]))
+        numbers, positions = self._at
+        return self._segments[numbers[entry]].encoded_key(positions[entry])
 
     def is_key(self, entry: int, clip: bytes, entity: bytes) -> bool:
         """Return whether this is the key of an entry."""
