@@ -28,11 +28,10 @@ class EdgeConv(nn.Module):
 
     def forward(self, x: Tensor, branch: Branch) -> Tensor:
         """Return (n, outputs)."""
-        first, _, second = self.nn
-        own, other = first.weight.chunk(2, dim=1)
-        u = functional.linear(x, own - other, first.bias)
+        own, other = self.nn.get_parameter("0.weight").chunk(2, dim=1)
+        u = functional.linear(x, own - other, self.nn.get_parameter("0.bias"))
         v = functional.linear(x, other)
-        return largest(u, v, second.weight, second.bias, branch)
+        return largest(u, v, self.nn.get_parameter("2.weight"), self.nn.get_parameter("2.bias"), branch)
 
 
 class SageConv(nn.Module):
@@ -105,13 +104,13 @@ def reference_layers() -> Layers:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # its import uses what torch is about to drop
-            from torch_geometric import nn as geometric
+            from torch_geometric import nn as geometric  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
         if error.name != "torch_geometric":
             raise  # it is there, but broken: its own message says how
         raise MissingExtra("The reference graph network", "graph", "torch-geometric") from error
 
-    class ReferenceEdgeConv(geometric.EdgeConv):  # type: ignore[misc]
+    class ReferenceEdgeConv(geometric.EdgeConv):
         def __init__(self, inputs: int, outputs: int) -> None:
             mlp = nn.Sequential(nn.Linear(2 * inputs, outputs), nn.ReLU(), nn.Linear(outputs, outputs))
             super().__init__(mlp, aggr="max")
@@ -119,7 +118,7 @@ def reference_layers() -> Layers:
         def forward(self, x: Tensor, branch: Branch) -> Any:
             return super().forward(x, branch.edge_index)
 
-    class ReferenceSageConv(geometric.SAGEConv):  # type: ignore[misc]
+    class ReferenceSageConv(geometric.SAGEConv):
         def forward(self, x: Tensor, branch: Branch) -> Any:
             return super().forward(x, branch.edge_index)
 

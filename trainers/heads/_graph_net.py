@@ -89,7 +89,7 @@ class GraphNet(nn.Module):
             neighbours: of the n rows.
         """
         x = functional.relu(self.batch01(self._projected(rows, neighbours)))  # (n, first)
-        total: Tensor | None = None
+        results = []
         for b, parts in enumerate(BRANCHES, 1):
             branch = neighbours.branch(parts)
             leave_out = self.edge_dropout and (self.training or self.always)
@@ -98,9 +98,8 @@ class GraphNet(nn.Module):
             y = self._cut(getattr(self, f"batch1{b}")(y))
             y = getattr(self, f"layer2{self.second[b]}")(y, branch)  # (n, second)
             y = self._cut(getattr(self, f"batch2{self.second[b]}")(y))
-            y = getattr(self, f"layer3{b}")(y, branch)  # (n, outputs)
-            total = y if total is None else total + y
-        return total
+            results.append(getattr(self, f"layer3{b}")(y, branch))  # (n, outputs)
+        return _added(results)
 
     def _cut(self, y: Tensor) -> Tensor:
         return functional.dropout(functional.relu(y, inplace=True), self.dropout, self.training)
@@ -108,19 +107,25 @@ class GraphNet(nn.Module):
     def _projected(self, rows: Mapping[str, Rows], neighbours: Neighbours) -> Tensor:
         """Return the sum of the projections, (n, first); a role that a row lacks adds nothing there."""
         n = neighbours.spans[-1][1]
-        total: Tensor | None = None
+        results = []
         for role, names in self.projections.items():
             layers = [getattr(self, name) for name in names]
             bias = torch.stack([layer.bias for layer in layers]).sum(0)
             weight = torch.cat([layer.weight for layer in layers], 1)  # slices side by side: one product for all
             dim = weight.shape[1] - (self.hidden_size if role == self.boxes_with else 0)
-            parts = [(rows[role], weight[:, :dim], bias)]
+            parts: list[tuple[Rows, Tensor, Tensor | None]] = [(rows[role], weight[:, :dim], bias)]
             if role == self.boxes_with:
                 pieces, places = rows["boxes"]
                 parts.append((([self.layerspf(piece) for piece in pieces], places), weight[:, dim:], None))
             for (pieces, places), columns, shift in parts:
                 y = torch.cat([functional.linear(piece, columns, shift) for piece in pieces])
-                if places is not None:
-                    y = y.new_zeros(n, y.shape[1]).index_copy(0, places, y)
-                total = y if total is None else total + y
-        return total
+                results.append(y if places is None else y.new_zeros(n, y.shape[1]).index_copy(0, places, y))
+        return _added(results)
+
+
+def _added(results: list[Tensor]) -> Tensor:
+    """Return the sum of tensors of one shape; at least one."""
+    total, *others = results
+    for other in others:
+        total = total + other
+    return total

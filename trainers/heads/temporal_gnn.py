@@ -167,9 +167,10 @@ class TemporalGnn(GraphNet, Head):
 
 def _times(there: Mapping[str, Tensor], times: Mapping[str, Tensor]) -> Tensor:
     """Return the time of each row (B, T), from a role that has it."""
-    result: Tensor | None = None
-    for role, mask in there.items():
-        result = times[role] if result is None else torch.where(mask, times[role], result)
+    first, *others = there
+    result = times[first]
+    for role in others:
+        result = torch.where(there[role], times[role], result)
     return result
 
 
