@@ -18,6 +18,7 @@ import torch
 from ..store import BadInput, FeatureSpec, FeatureStore, Key, Series
 from ..store.align import align
 from .batches import LeftOut, failures_of, find_places, nothing_left, numeric_specs, why_absent
+from .features import Features
 from .row_features import RowFeatures
 from .row_store import Part, fill, spoilt_notes
 
@@ -273,3 +274,18 @@ def any_input(features: RowFeatures) -> torch.Tensor:
 def every_input(features: RowFeatures) -> torch.Tensor:
     """Return which rows have all inputs, (R,) bool."""
     return torch.stack(list(features.valid.values())).all(0)
+
+
+def vectors_of(features: RowFeatures, chosen: torch.Tensor) -> Features:
+    """Return chosen rows, (R,) bool, as items with one vector each; they have all inputs."""
+    vectors = Features.empty(int(chosen.sum()), features.dims)
+    parts, done = vectors.split(vectors.matrix), 0
+    spans = features.shared
+    for item, (start, length) in enumerate(zip(spans.starts.tolist(), spans.lengths.tolist(), strict=True)):
+        inside = chosen[start : start + length]
+        rows = int(inside.sum())
+        if rows:
+            for role, part in parts.items():
+                part[done : done + rows] = features.values[role].item(item)[inside]
+        done += rows
+    return vectors

@@ -1,4 +1,7 @@
-"""Apply a trained head to the clips of a store.
+"""Apply a trained head to the clips of a store, or to the rows of its label series.
+
+A head that predicts rows needs a clock: the rows of the label set that it was trained on, where the store has it, of
+another feature set that is named, or else of its first input. What stands in the labels is not looked at.
 
 The heads of all folds and seeds predict, and their mean is the prediction (for classes: the mean of their
 probabilities). A clip that some fold was trained on is thereby predicted by heads that know its label: such rows
@@ -15,13 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
-from ..store import BadInput, Clip, Conflict, FeatureSpec, FeatureStore, NotFound
+from ..store import BadInput, Conflict, FeatureSpec, FeatureStore, NotFound
 from .atomic import make_folder, write_atomic
-from .batches import gather
 from .device import check_device
 from .loop import decide, evaluate
+from .memory import limit_bytes
+from .predict_items import Asked, items_for
+from .row_features import RowFeatures
+from .row_inputs import RowInputs
 from .runs import Inputs
 from .saved_head import SavedHead, load
 
@@ -64,18 +71,22 @@ def predict(
     store: str | os.PathLike[str] | FeatureStore,
     out: str | os.PathLike[str],
     *,
+    clock: str | None = None,
+    memory: float | None = None,
     device: str = "cpu",
 ) -> Predicted:
     """Predict every clip of a store that has the head's inputs, and write a CSV.
 
-    Columns: `clip_id, entity_id, prediction, seen` (1 if the head was trained on the clip), and for classes
-    `probability_<class>` each. Clips are those of the store's clips table; without one, those of the first
-    input.
+    Columns: `clip_id, entity_id`, `time_s` for a head that predicts rows, `prediction` (or `prediction_<output>` of
+    several outputs), `seen` (1 if the head was trained on the clip), and for classes `probability_<class>` each. Clips
+    are those of the store's clips table; without one, those of the first input. Rows are those of the clock.
 
     Args:
         head: folder that `train_head` wrote.
         store: a store, or its path.
         out: file to write.
+        clock: for a head that predicts rows: the feature set whose rows to predict; None: see above.
+        memory: GiB that row features may take; more are streamed from the store. None: half of what is free.
         device: torch's name of it.
 
     Raises:
@@ -86,31 +97,34 @@ def predict(
     """
     check_device(device)
     saved = load(Path(head))
+    if clock is not None and saved.clock is None:
+        raise BadInput(
+            f"The head in `{head}` was to predict the rows of `{clock}`.", "It predicts clips.", "Leave --clock out."
+        )
     opened = store if isinstance(store, FeatureStore) else FeatureStore.open(store)
     try:
         notes: list[str] = []
         inputs = {role: _find(opened, spec, role, notes) for role, spec in saved.inputs.items()}
-        clips = _clips(opened, next(iter(inputs.values())))
-        gathered = gather(opened, clips, inputs)
+        asked = items_for(saved, opened, inputs, clock, limit_bytes(memory), notes)
+        outputs = _mean_outputs(saved, asked, device)
     finally:
         if opened is not store:
             opened.close()
-    kept = [clips[i] for i in gathered.kept]
-    outputs = _mean_outputs(saved, Inputs(gathered.features.to(device), {}), device)
-    seen = saved.saw([clip.key for clip in kept])
+    seen = saved.saw(asked.item_keys)[asked.item_of_row]
     notes.append(
         f"Each prediction is the mean of {len(saved.members)} heads ({_few([m.name for m in saved.members])})."
     )
+    what = "clips" if asked.times is None else "rows"
     if seen.any():
         notes.append(
-            f"{int(seen.sum())} of {len(kept)} clips were used to train or select these heads (column seen): such "
-            "predictions look better than they are. Out-of-fold ones are in the training run's predictions.csv."
+            f"{int(seen.sum())} of {len(asked.keys)} {what} were used to train or select these heads (column seen): "
+            "such predictions look better than they are. Out-of-fold ones are in the training run's predictions.csv."
         )
-    notes += gathered.left_out.sentences()
+    notes += asked.left_out.sentences()
     path = Path(out)
     make_folder(path.parent)
-    write_atomic(path, _csv(saved, kept, outputs, seen.tolist()))
-    return Predicted(len(kept), int(seen.sum()), gathered.left_out.items(), notes, path)
+    write_atomic(path, _csv(saved, asked, outputs, seen.tolist()))
+    return Predicted(len(asked.keys), int(seen.sum()), asked.left_out.items(), notes, path)
 
 
 def _find(store: FeatureStore, wanted: FeatureSpec, role: str, notes: list[str]) -> str:
@@ -137,25 +151,24 @@ def _find(store: FeatureStore, wanted: FeatureSpec, role: str, notes: list[str])
     )
 
 
-def _clips(store: FeatureStore, feature_set: str) -> list[Clip]:
-    """Return the clips of the newest clips table; without one, the keys of a feature set."""
-    try:
-        return list(store.clips())
-    except NotFound:
-        return [Clip(item.clip_id, Path(), item.entity_id) for item in store.series(feature_set)]
-
-
-def _mean_outputs(saved: SavedHead, inputs: Inputs, device: str) -> torch.Tensor:
-    """Return the mean over members, (N, outputs): of outputs for regression, of probabilities for classes."""
+def _mean_outputs(saved: SavedHead, asked: Asked, device: str) -> torch.Tensor:
+    """Return the mean over members, (n, outputs): of outputs for regression, of probabilities for classes."""
     model = saved.new()
-    rows = torch.arange(inputs.features.matrix.shape[0]).numpy()
-    total = torch.zeros(len(rows), saved.outputs, dtype=torch.float64)
+    features = asked.features
+    items = np.arange(len(features) if isinstance(features, RowFeatures) else len(features.matrix))
+    moved = features if isinstance(features, RowFeatures) else features.to(device)
+    total = torch.zeros(len(asked.rows), saved.outputs, dtype=torch.float64)
     for member in saved.members:
         model.load_state_dict(dict(member.state))
-        outputs = evaluate(model.to(device), Inputs(inputs.features, member.scalings), rows).double()
+        inputs = (
+            RowInputs(moved, member.scalings, device)
+            if isinstance(moved, RowFeatures)
+            else Inputs(moved, member.scalings)
+        )
+        outputs = evaluate(model.to(device), inputs, items)[torch.from_numpy(asked.rows)].double()
         if not bool(torch.isfinite(outputs).all()):
             raise BadInput(
-                f"Head {member.name} predicted {len(rows)} clips.",
+                f"Head {member.name} predicted {len(asked.rows)} {'clips' if asked.times is None else 'rows'}.",
                 "Some outputs are NaN or infinite.",
                 "Check the store with `cuebank store verify`, and the head's normalisation.",
             )
@@ -163,15 +176,19 @@ def _mean_outputs(saved: SavedHead, inputs: Inputs, device: str) -> torch.Tensor
     return total / len(saved.members)
 
 
-def _csv(saved: SavedHead, clips: Sequence[Clip], outputs: torch.Tensor, seen: Sequence[bool]) -> str:
+def _csv(saved: SavedHead, asked: Asked, outputs: torch.Tensor, seen: Sequence[bool]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerow(["clip_id", "entity_id", "prediction", "seen", *(f"probability_{name}" for name in saved.classes)])
-    for clip, value, row, known in zip(
-        clips, decide(outputs, saved.kind).tolist(), outputs.tolist(), seen, strict=True
-    ):
-        shown = saved.classes[value] if saved.classes else value
-        writer.writerow([clip.clip_id, clip.entity_id or "", shown, int(known), *(row if saved.classes else [])])
+    timed = [] if asked.times is None else ["time_s"]
+    answers = [f"prediction_{name}" for name in saved.names] if saved.names else ["prediction"]
+    chances = [f"probability_{name}" for name in saved.classes]
+    writer.writerow(["clip_id", "entity_id", *timed, *answers, "seen", *chances])
+    decided = decide(outputs, saved.kind)
+    for i, (key, row, known) in enumerate(zip(asked.keys, outputs.tolist(), seen, strict=True)):
+        time = [] if asked.times is None else [float(asked.times[i])]
+        values = np.atleast_1d(decided[i]).tolist()
+        shown = [saved.classes[value] for value in values] if saved.classes else values
+        writer.writerow([key.clip_id, key.entity_id or "", *time, *shown, int(known), *(row if saved.classes else [])])
     return text.getvalue()
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import torch
 
 from ..store import BadInput, Clip, ClipsTable, FeatureStore, Key
-from .aligned_rows import Clock, RowItems, RowTable, any_input, check_rate, every_input, gather_row_items
+from .aligned_rows import Clock, RowItems, RowTable, any_input, check_rate, every_input, gather_row_items, vectors_of
 from .choices import Wanted
 from .features import Features
 from .groups import Groups, Ints, resolve_groups
@@ -135,16 +135,7 @@ def _with_vectors(read: _Labelled, clips: Mapping[Key, Clip], wanted: Wanted, no
     counts = torch.from_numpy(read.labelled) & every_input(items.features)[: len(read.labelled)]
     _note_unused(read, counts, "all inputs", notes)
     rows = torch.nonzero(counts).flatten().numpy()
-    features = Features.empty(len(rows), items.features.dims)
-    parts = features.split(features.matrix)
-    spans, done = items.features.shared, 0
-    for item, (start, length) in enumerate(zip(spans.starts.tolist(), spans.lengths.tolist(), strict=True)):
-        inside = counts[start : start + length]
-        count = int(inside.sum())
-        if count:
-            for role, part in parts.items():
-                part[done : done + count] = items.features.values[role].item(item)[inside]
-        done += count
+    features = vectors_of(items.features, counts)
     whole = items.table
     table = RowTable(whole.keys, whole.key_of_row[rows], whole.times[rows])
     keys = [table.keys[code] for code in table.key_of_row.tolist()]
