@@ -51,7 +51,7 @@ def tasks(as_json: bool) -> None:
 
     listing(
         [task.to_json() for task in known()],
-        ("name", "version", "target", "kind", "head", "loss", "metric"),
+        ("name", "version", "unit", "kind", "head", "loss", "metric", "target"),
         as_json,
     )
 
@@ -67,4 +67,4 @@ def heads(as_json: bool) -> None:
     """
     from ..trainers.heads import heads as known
 
-    listing([head.to_json() for head in known()], ("name", "title", "settings"), as_json)
+    listing([head.to_json() for head in known()], ("name", "takes", "title", "settings"), as_json)

@@ -15,10 +15,9 @@ import numpy.typing as npt
 
 from ..store import BadInput, FeatureSpec, FeatureStore, NotFound, Series
 from ..store.errors import nearest
+from ..store.import_labels import STEP
 from .tasks import Task
 from .tasks._base import matches
-
-STEP = "labels"  # name of the step in the recipe of a label set
 
 
 @dataclass(frozen=True, eq=False)

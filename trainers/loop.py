@@ -24,6 +24,7 @@ from .schedule import next_lr
 
 # Called after each epoch with the run, the epoch (from 1) and the outputs for its validation rows (M, outputs).
 OnEpoch = Callable[[Run, int, Tensor], None]
+BETA2 = 0.999  # of Adam, in all published systems
 
 
 def train_alone(
@@ -47,7 +48,7 @@ def train_alone(
     dtype = next(head.parameters()).dtype
     draws = Draws(run, config, head.dropout_sites())
     kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    optimizer = kind(head.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+    optimizer = kind(head.parameters(), lr=config.lr, betas=(config.beta1, BETA2), weight_decay=config.weight_decay)
     selection, outcome = Selection(config), Outcome(run.name)
     with torch.random.fork_rng():  # for heads that draw from torch's global generator
         torch.manual_seed(run.entropy("global"))

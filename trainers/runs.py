@@ -52,7 +52,7 @@ class TrainConfig:
         upstream: the original's variants of losses (see `losses`).
         must_exceed: validation score that counts as an improvement only when exceeded; None keeps the first
             epoch in any case.
-        optimizer: `adamw` or `adam`.
+        optimizer: `adamw` or `adam`, with `beta1`, its memory of gradients.
         schedule: `decay`, `cosine` or `step`, with `schedule_epochs` and `schedule_start`; see `schedule`.
         keep_last: train on an incomplete last batch too.
 
@@ -73,6 +73,7 @@ class TrainConfig:
     upstream: bool = False
     must_exceed: float | None = None
     optimizer: str = "adamw"
+    beta1: float = 0.9
     schedule: str = "decay"
     schedule_epochs: int = 10
     schedule_start: int = 0
@@ -95,6 +96,7 @@ class TrainConfig:
             ("lr_decay", self.lr_decay, 0 < self.lr_decay <= 1, "above 0, at most 1"),
             ("sampler", self.sampler, self.sampler in SAMPLERS, f"one of {', '.join(SAMPLERS)}"),
             ("optimizer", self.optimizer, self.optimizer in OPTIMIZERS, f"one of {', '.join(OPTIMIZERS)}"),
+            ("beta1", self.beta1, 0 <= self.beta1 < 1, "0 or more, below 1"),
             ("schedule", self.schedule, self.schedule in SCHEDULES, f"one of {', '.join(SCHEDULES)}"),
             ("schedule_epochs", self.schedule_epochs, self.schedule_epochs >= 1, "1 or more"),
             ("schedule_start", self.schedule_start, self.schedule_start >= 0, "0 or more"),
@@ -105,7 +107,7 @@ class TrainConfig:
     @property
     def fusable(self) -> bool:
         """Whether runs can be trained as one program, see `fused`."""
-        return self.optimizer == "adamw" and not self.keep_last
+        return self.optimizer == "adamw" and self.beta1 == TrainConfig.beta1 and not self.keep_last
 
     def criterion(self) -> Loss:
         """Return the loss."""

@@ -120,9 +120,10 @@ class HeadCard:
         return self.build if isinstance(self.build, type) else Head
 
     def to_json(self) -> dict[str, Any]:
-        """Return name, title and settings with their defaults."""
+        """Return name, title, what it takes, and settings with their defaults."""
         return {
             "name": self.name,
             "title": self.title,
+            "takes": self.takes,
             "settings": {field.name: field.default for field in fields(self.config)},
         }
