@@ -171,10 +171,14 @@ def test_the_published_networks_have_the_published_numbers_of_parameters(publish
 def test_outputs_gradients_and_statistics_are_those_of_pytorch_geometric(
     settings: dict[str, Any], dtype: torch.dtype, tolerance: float, count: int
 ) -> None:
+    # In float32 few values: where two neighbours, or a hidden value and 0, are as near as rounding, either side of the
+    # gradient's jump is right, and among thousands of values there is such a pair.
+    if dtype == torch.float32:
+        settings = {"hidden_size": 8, "second_size": 4, **settings}
     ours = build(dtype, **settings)
     theirs = build(dtype, **settings, reference=True)
     theirs.load_state_dict(ours.state_dict(), strict=True)
-    batch = scenes([70, 1, 44], dtype=dtype)
+    batch = scenes([70, 1, 44] if dtype == torch.float64 else [20, 1, 12], dtype=dtype)
     weights = torch.randn(*nodes(batch).shape, 3, dtype=dtype, generator=torch.Generator().manual_seed(5))
     results = []
     for model in (ours, theirs):
