@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,9 @@ import pytest
 from cuebank.store import BadInput, Clip, ClipsTable, NotFound
 from cuebank.trainers import heads, losses, metrics, tasks
 from cuebank.trainers.options import configure
+from cuebank.trainers.runs import TrainConfig
 from cuebank.trainers.targets import classes_of_score, read_target
+from cuebank.trainers.training_config import training_config
 
 
 def table(labels: Sequence[Any], kind: str = "number", column: str = "engagement") -> ClipsTable:
@@ -29,13 +33,63 @@ def test_everything_that_a_task_names_exists(task: tasks.Task) -> None:
     folder = Path(tasks.__file__).parent
     assert (folder / f"{task.name.replace('-', '_')}.py").is_file()
     assert task.version >= 1
-    configure(heads.head(task.head).config, task.head_settings, "The head")
     assert losses.loss(task.loss).kind == task.kind
     assert task.metric == task.metrics[0]
-    assert {metrics.metric(name).kind for name in task.metrics} == {task.kind}
+    fitting = {"classes", "scores"} if task.kind == "classes" else {"regression"}
+    assert {metrics.metric(name).kind for name in task.metrics} <= fitting
     assert task.extract.keys() <= task.inputs.keys()
     assert bool(task.classes) == (task.kind == "classes")
-    assert task.to_json()["name"] == task.name
+    assert task.unit in ("clip", "row")
+    assert bool(task.labels) == (task.unit == "row")
+    assert training_config(task, {}).metric == task.metric
+    shown = task.to_json()
+    assert shown["name"] == task.name
+    assert json.loads(json.dumps(shown)) == shown
+
+
+def test_the_head_of_a_task_takes_the_settings_that_it_names(task: tasks.Task) -> None:
+    if task.head not in heads.names():
+        pytest.skip(f"the head `{task.head}` is not here yet")
+    configure(heads.head(task.head).config, task.head_settings, "The head")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("engagement", TrainConfig()),
+        (
+            "emotion-kemdy",
+            TrainConfig(
+                "ce",
+                "f1_micro",
+                100,
+                16,
+                1e-3,
+                0.0,
+                0.0,
+                30,
+                optimizer="adam",
+                schedule="cosine",
+                schedule_epochs=100,
+                keep_last=True,
+            ),
+        ),
+        (
+            "reaction",
+            TrainConfig("mse", "pearson", 50, 16, 3e-4, 0.01, 0.0, lr_decay=0.5, schedule="step", keep_last=True),
+        ),
+    ],
+)
+def test_a_task_is_trained_as_it_says_unless_asked_otherwise(name: str, settings: TrainConfig) -> None:
+    task = tasks.task(name)
+    assert training_config(task, {"lr": None}) == settings
+    other = training_config(task, {"lr": 0.5, "epochs": 3})
+    assert other == dataclasses.replace(settings, lr=0.5, epochs=3)
+
+
+def test_settings_of_training_that_do_not_exist_are_answered_with_the_nearest() -> None:
+    with pytest.raises(NotFound, match="Did you mean `epochs`"):
+        training_config(tasks.task("engagement"), {"epoch": 3})
 
 
 def test_an_unknown_task_is_answered_with_the_nearest() -> None:
@@ -43,22 +97,33 @@ def test_an_unknown_task_is_answered_with_the_nearest() -> None:
         tasks.task("engagment")
 
 
-def test_roles_take_the_feature_sets_whose_backbone_is_of_their_family(task: tasks.Task) -> None:
-    found = task.default_inputs(["wavlm-base.x@3", "roberta-base.y+mean", "my-hubert.z", "i3dish"], "s.zarr")
+@pytest.mark.parametrize("name", ["engagement", "engagement-class"])
+def test_roles_take_the_feature_sets_whose_backbone_is_of_their_family(name: str) -> None:
+    found = tasks.task(name).default_inputs(
+        ["wavlm-base.x@3", "roberta-base.y+mean", "my-hubert.z", "i3dish"], "s.zarr"
+    )
     assert found == {"audio": "wavlm-base.x@3", "text": "roberta-base.y+mean", "video": "i3dish"}
 
 
+def test_patterns_with_a_layer_look_at_the_whole_name() -> None:
+    sets = ["light-asd.ava@audio", "light-asd.ava@visual", "light-asd.ava@score"]
+    found = tasks.task("asd").default_inputs(sets, "s.zarr")
+    assert found == {"audio": "light-asd.ava@audio", "visual": "light-asd.ava@visual"}
+
+
 def test_a_store_without_inputs_is_answered_with_the_extract_line(task: tasks.Task) -> None:
-    with pytest.raises(NotFound, match=r"cuebank extract --backbone hubert --clips clips.csv --store my.zarr") as error:
+    options = next(iter(task.extract.values()))
+    with pytest.raises(NotFound, match=rf"cuebank extract {options} --clips clips.csv --store my.zarr") as error:
         task.default_inputs(["fbank.x"], "my.zarr")
     assert "`fbank.x`" in str(error.value)
+    assert f"--input {next(iter(task.inputs))}=" in str(error.value)
     with pytest.raises(NotFound, match="no feature set at all"):
         task.default_inputs([], "my.zarr")
 
 
-def test_several_feature_sets_for_one_role_are_listed_with_the_way_to_choose(task: tasks.Task) -> None:
+def test_several_feature_sets_for_one_role_are_listed_with_the_way_to_choose() -> None:
     with pytest.raises(BadInput, match=r"--input audio=hubert-base.a@9") as error:
-        task.default_inputs(["hubert-base.b@12", "hubert-base.a@9", "i3d.k"], "my.zarr")
+        tasks.task("engagement").default_inputs(["hubert-base.b@12", "hubert-base.a@9", "i3d.k"], "my.zarr")
     assert "`hubert-base.a@9`, `hubert-base.b@12`" in str(error.value)
 
 
@@ -69,6 +134,21 @@ def test_numbers_become_float32_and_clips_without_a_label_are_kept_apart() -> No
     assert [clip.clip_id for clip in target.clips] == ["c0", "c2", "c3"]
     assert [clip.clip_id for clip in target.unlabelled] == ["c1"]
     assert target.outputs == 1
+
+
+def test_several_columns_are_several_outputs_and_a_clip_needs_a_label_in_each() -> None:
+    columns = ("Fear", "Surprise")
+    rows = [(0.5, 0.25), (None, 0.5), (1.0, None), (0.0, 0.75)]
+    clips = [Clip(f"c{i}", Path("x.mp4"), labels=dict(zip(columns, row, strict=True))) for i, row in enumerate(rows)]
+    known = ClipsTable(clips, dict.fromkeys(columns, "number"))
+    target = read_target(tasks.task("reaction"), known, columns)
+    assert target.values.tolist() == [[0.5, 0.25], [0.0, 0.75]]
+    assert (target.outputs, target.names, target.column) == (2, columns, "Fear, Surprise")
+    assert [clip.clip_id for clip in target.unlabelled] == ["c1", "c2"]
+    with pytest.raises(NotFound, match=r"no such label column `Suprise`. Did you mean `Surprise`"):
+        read_target(tasks.task("reaction"), known, ("Fear", "Suprise"))
+    with pytest.raises(BadInput, match="one column only"):
+        read_target(tasks.task("engagement-class"), known, columns)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e300])
