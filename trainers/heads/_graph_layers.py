@@ -88,11 +88,12 @@ def _sum(values: Tensor, branch: Branch) -> Tensor:
 
 @dataclass(frozen=True)
 class Layers:
-    """Which classes a network is made of."""
+    """Which classes a network is made of, and whether they share out their work themselves (`_graph_threads`)."""
 
     edge_conv: type[nn.Module] = EdgeConv
     sage_conv: type[nn.Module] = SageConv
     norm: type[nn.Module] = Norm
+    alone: bool = True
 
 
 def reference_layers() -> Layers:
@@ -122,4 +123,4 @@ def reference_layers() -> Layers:
         def forward(self, x: Tensor, branch: Branch) -> Any:
             return super().forward(x, branch.edge_index)
 
-    return Layers(ReferenceEdgeConv, ReferenceSageConv, geometric.BatchNorm)
+    return Layers(ReferenceEdgeConv, ReferenceSageConv, geometric.BatchNorm, alone=False)

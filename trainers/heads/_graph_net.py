@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from ._graph_batch import BRANCHES, Neighbours
 from ._graph_layers import Layers
+from ._graph_threads import without_helpers
 
 # The rows of one role that are there: their values, piece by piece (r_i, D), and their places among the batch's n rows;
 # None if they are all of them, in order.
@@ -56,6 +57,7 @@ class GraphNet(nn.Module):
         self.hidden_size = first
         self.boxes_with = boxes_with
         self.dropout, self.edge_dropout, self.always = dropout, edge_dropout, always
+        self.alone = layers.alone
         if boxes_with is not None:
             self.layerspf = nn.Linear(dims["boxes"], first)
         self.projections: dict[str, list[str]] = {}  # role -> names of its layers
@@ -88,7 +90,16 @@ class GraphNet(nn.Module):
             rows: role -> what is there of it.
             neighbours: of the n rows.
         """
-        x = functional.relu(self.batch01(self._projected(rows, neighbours)))  # (n, first)
+        projected = self._projected(rows, neighbours)  # (n, first)
+        if not self.alone:
+            return self._answers(projected, neighbours)
+        layers = [part for name, part in self.named_children() if not name.startswith("layer0") and name != "layerspf"]
+        parameters = [one for part in layers for one in part.parameters()]
+        return without_helpers(lambda x: self._answers(x, neighbours), projected, parameters)
+
+    def _answers(self, projected: Tensor, neighbours: Neighbours) -> Tensor:
+        """Return (n, outputs) for what was projected, (n, first)."""
+        x = functional.relu(self.batch01(projected))
         results = []
         for b, parts in enumerate(BRANCHES, 1):
             branch = neighbours.branch(parts)

@@ -1,7 +1,8 @@
 """Independent jobs on as many threads as torch may use, each of which computes alone.
 
-A graph is a long row of small products. Torch's own helpers would wait for each other after every one of them, which
-costs more than the product, and on a busy machine a hundred times more.
+A graph network is very many small steps. Torch's own helpers wait for each other after every one of them, which costs
+as much as the step, and more on a busy machine, where a step of training took twice the time. So graphs are shared out
+among threads that compute alone, and what is left to one thread is done without helpers.
 """
 
 from __future__ import annotations
@@ -9,14 +10,18 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 Job = TypeVar("Job")
 _pools: dict[int, ThreadPoolExecutor] = {}
+_allowed = threading.local()  # in a thread that is alone: how many threads it may share jobs with
 os.register_at_fork(after_in_child=_pools.clear)  # in a fork their threads do not exist
 
 
@@ -47,7 +52,7 @@ def share(jobs: Iterable[Job], begin: Callable[[], Callable[[Job], None]], devic
                     left.clear()
                     raise
 
-    threads = torch.get_num_threads()
+    threads = getattr(_allowed, "threads", None) or torch.get_num_threads()
     if device.type != "cpu" or threads == 1 or len(left) < 2:
         work()
         return
@@ -58,10 +63,63 @@ def share(jobs: Iterable[Job], begin: Callable[[], Callable[[Job], None]], devic
             raise error
 
 
+def without_helpers(run: Callable[[Tensor], Tensor], x: Tensor, parameters: Iterable[Tensor]) -> Tensor:
+    """Return `run(x)`; it and its way back are computed on one thread, which shares jobs out as before.
+
+    Args:
+        run: differentiable in x and in the parameters.
+        x: any tensor.
+        parameters: all else that `run` gives a gradient to.
+    """
+    if x.device.type != "cpu" or torch.get_num_threads() == 1:
+        return run(x)
+    if not torch.is_grad_enabled():
+        with _alone():
+            return run(x)
+    result: Tensor = _WithoutHelpers.apply(run, x, *parameters)
+    return result
+
+
+class _WithoutHelpers(torch.autograd.Function):
+    """A differentiable program inside the outer one, so that its way back is ours to call."""
+
+    @staticmethod
+    def forward(ctx: Any, run: Callable[[Tensor], Tensor], x: Tensor, *parameters: Tensor) -> Tensor:
+        """Return the result."""
+        inner = x.detach().requires_grad_(x.requires_grad)
+        with torch.enable_grad(), _alone():
+            result = run(inner)
+        ctx.result, ctx.inputs = result, (inner, *parameters)
+        return result.detach()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Return the gradients of x and of the parameters."""
+        wanted = [one for one, need in zip(ctx.inputs, ctx.needs_input_grad[1:], strict=True) if need]
+        with _alone():
+            found = iter(torch.autograd.grad(ctx.result, wanted, grad, allow_unused=True))
+        return None, *(next(found) if need else None for need in ctx.needs_input_grad[1:])
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    """Take torch's helpers from this thread."""
+    threads = torch.get_num_threads()
+    _allowed.threads = threads
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        _allowed.threads = None
+
+
 def _pool(threads: int) -> ThreadPoolExecutor:
     """Return that many threads on which torch uses no helpers."""
     if threads not in _pools:
         pool, all_here = ThreadPoolExecutor(threads, thread_name_prefix="cuebank-graph"), threading.Barrier(threads)
+        mine = torch.get_num_threads()
 
         def prepare(_: int) -> None:
             torch.get_num_threads()  # has it look at what the thread inherits, before that is changed
@@ -69,6 +127,6 @@ def _pool(threads: int) -> ThreadPoolExecutor:
             all_here.wait()
 
         list(pool.map(prepare, range(threads)))
-        torch.set_num_threads(threads)  # each thread has its own number, but those to come inherit the last one set
+        torch.set_num_threads(mine)  # each thread has its own number, but those to come inherit the last one set
         _pools[threads] = pool
     return _pools[threads]

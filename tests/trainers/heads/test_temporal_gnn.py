@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -18,7 +19,7 @@ from cuebank.trainers.graphs import blocks, stable_order
 from cuebank.trainers.heads import _graph_max, head
 from cuebank.trainers.heads._graph_batch import BRANCHES, joined
 from cuebank.trainers.heads._graph_layers import reference_layers
-from cuebank.trainers.heads._graph_threads import share
+from cuebank.trainers.heads._graph_threads import share, without_helpers
 from cuebank.trainers.heads.temporal_gnn import TemporalGnn, TemporalGnnConfig
 
 KEMDY = ({"wearable": 1536}, 7, TemporalGnnConfig(splits=3))
@@ -459,6 +460,32 @@ def test_an_error_in_a_shared_job_is_raised_and_the_rest_is_not_begun(count: int
             share([3, *range(10_000)], lambda: do, torch.device("cpu"))
         assert len(done) < 10_000
         assert torch.get_num_threads() == count
+
+
+def test_without_helpers_jobs_are_still_shared_out_and_gradients_are_those_of_the_plain_program() -> None:
+    x, weight = (torch.randn(5, 5, dtype=torch.float64).requires_grad_() for _ in range(2))
+    unused = torch.randn(3, dtype=torch.float64).requires_grad_()
+    seen: list[tuple[int, int]] = []
+
+    def run(values: torch.Tensor) -> torch.Tensor:
+        names: set[str] = set()
+        meeting = threading.Barrier(2, timeout=60)  # passes only if two threads are at work at once
+        share(range(2), lambda: lambda _: (meeting.wait(), names.add(threading.current_thread().name)), values.device)
+        seen.append((torch.get_num_threads(), len(names)))
+        return (values @ weight).relu()
+
+    with threads(2):
+        found = torch.autograd.grad(without_helpers(run, x, [weight, unused]).sum(), (x, weight), retain_graph=False)
+        wanted = torch.autograd.grad((x @ weight).relu().sum(), (x, weight))
+        with torch.no_grad():
+            assert not without_helpers(run, x, [weight]).requires_grad
+        assert torch.get_num_threads() == 2
+        with pytest.raises(ZeroDivisionError):
+            without_helpers(lambda values: values / (1 // 0), x, [])
+        assert torch.get_num_threads() == 2
+    assert seen == [(1, 2), (1, 2)]
+    for one, other in zip(found, wanted, strict=True):
+        assert torch.equal(one, other)
 
 
 @pytest.mark.gpu
