@@ -83,7 +83,6 @@ class Pooled(Head):
     ) -> Tensor:
         """Return (B, outputs)."""
         assert masks is not None
-        assert entities is None
         means = [
             torch.where(masks[role][..., None], x, 0.0).sum(1) / masks[role].sum(1, keepdim=True).clamp_min(1)
             for role, x in features.items()
