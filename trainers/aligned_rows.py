@@ -156,11 +156,10 @@ class AlignedReader:
         names = {role: self._inputs[role] for role in roles if key in self._there[role]}
         if not names or not len(times):
             return found
-        window: dict[str, float] = {}
-        if clock.rate is not None:
-            window = {"start_s": float(times[0]), "stop_s": math.nextafter(float(times[-1]), math.inf)}
+        start, stop = (None, None) if clock.rate is None else (times[0], math.nextafter(times[-1], math.inf))
         grid = clock.feature_set if clock.rate is None else clock.rate
-        aligned = align(self._store, list(set(names.values())), *key, grid=grid, how=clock.how, **window)
+        sets = list(set(names.values()))
+        aligned = align(self._store, sets, *key, grid=grid, how=clock.how, start_s=start, stop_s=stop)
         for role, name in names.items():
             found[role] = aligned.values[name], aligned.valid[name]
         return found

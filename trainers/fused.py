@@ -21,7 +21,7 @@ from .adamw import RowAdamW
 from .gathering import Gatherer
 from .heads._base import Head
 from .loop import OnEpoch, finish_epoch, loss_of
-from .runs import Draws, Inputs, Outcome, Run, Selection, TrainConfig
+from .runs import Draws, Inputs, Outcome, Run, Selection, TrainConfig, one_each, vectors
 from .schedule import next_lr
 from .stack import HeadStack
 
@@ -80,10 +80,10 @@ class _Program:
         self.optimizer = RowAdamW(self.stack.values, self.stack.grads, config.lr, config.weight_decay)
         self.runs = list(runs)
         # What runs share is moved once.
-        features = {id(run.features): run.features for run in runs}
+        features = {id(run.features): vectors(run.features) for run in runs}
         moved = {key: one.to(self.device) for key, one in features.items()}
         self.inputs = [Inputs(moved[id(run.features)], run.scalings) for run in runs]
-        self.labels = [run.labels.to(self.device) for run in runs]
+        self.labels = [one_each(run.labels).to(self.device) for run in runs]
         self.draws = [Draws(run, config, head.dropout_sites()) for run, head in zip(runs, heads, strict=True)]
         self.selections = [Selection(config) for _ in runs]
         self.outcomes = [Outcome(run.name) for run in runs]

@@ -70,7 +70,7 @@ def import_head(
     saved = SavedHead(
         task=task.name,
         task_version=task.version,
-        target=task.target,
+        target=", ".join(task.targets),
         kind=task.kind,
         classes=() if outputs == 1 else tuple(str(i) for i in range(outputs)),
         head="mlp",

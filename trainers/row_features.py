@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -28,24 +28,6 @@ class Batch(NamedTuple):
     times: Tensor
 
 
-class Values(Protocol):
-    """The rows (R, D) of one input."""
-
-    def take(self, items: Tensor, index: Tensor, inside: Tensor) -> Tensor:
-        """Return rows (B, T, D), float32 or wider; what stands outside means nothing.
-
-        Args:
-            items: (B,) on the CPU.
-            index, inside: (B, T), see `Spans.padded`; on the device.
-        """
-
-    def item(self, item: int) -> Tensor:
-        """Return the rows of one item, (T, D), float32 or wider."""
-
-    def to(self, device: torch.device | str) -> Values:
-        """Return the same on a device, where that is of use."""
-
-
 @dataclass(frozen=True, eq=False)
 class MemoryValues:
     """Values in memory.
@@ -58,18 +40,23 @@ class MemoryValues:
     rows: Tensor
     spans: Spans
 
-    def take(self, items: Tensor, index: Tensor, inside: Tensor) -> Tensor:
-        """See `Values`."""
+    def take(self, items: Tensor, index: Tensor) -> Tensor:
+        """Return rows (B, T, D), float32 or wider; what stands behind an item's end means nothing.
+
+        Args:
+            items: (B,) on the CPU.
+            index: (B, T), see `Spans.padded`; on the device.
+        """
         taken = self.rows.index_select(0, index.flatten()).unflatten(0, index.shape)
         return taken if taken.dtype == torch.float64 else taken.float()
 
     def item(self, item: int) -> Tensor:
-        """See `Values`."""
+        """Return the rows of one item, (T, D), float32 or wider."""
         rows = self.rows.narrow(0, int(self.spans.starts[item]), int(self.spans.lengths[item]))
         return rows if rows.dtype == torch.float64 else rows.float()
 
     def to(self, device: torch.device | str) -> MemoryValues:
-        """See `Values`."""
+        """Return the same on a device."""
         return replace(self, rows=self.rows.to(device))
 
 
@@ -93,8 +80,8 @@ class StreamedValues:
     lengths: Tensor
     device: torch.device | str = "cpu"
 
-    def take(self, items: Tensor, index: Tensor, inside: Tensor) -> Tensor:
-        """See `Values`."""
+    def take(self, items: Tensor, index: Tensor) -> Tensor:
+        """Return rows (B, T, D) float32, zeros behind an item's end; see `MemoryValues.take`."""
         rows = torch.zeros(*index.shape, self.dim)
         for into, item in zip(rows, items.tolist(), strict=True):
             part = self.item(item)
@@ -102,14 +89,17 @@ class StreamedValues:
         return rows.to(self.device)
 
     def item(self, item: int) -> Tensor:
-        """See `Values`."""
+        """Return the rows of one item, (T, D) float32."""
         skip, length = int(self.skip[item]), int(self.lengths[item])
         rows = self.read(int(self.whole[item]))[skip : skip + length]
         return torch.from_numpy(np.array(rows, dtype=np.float32))  # a copy: the map is read-only
 
     def to(self, device: torch.device | str) -> StreamedValues:
-        """See `Values`."""
+        """Return the same, bringing batches to a device."""
         return replace(self, device=device)
+
+
+Values = MemoryValues | StreamedValues
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,7 +151,7 @@ class RowFeatures:
         """
         index, inside = (part.to(device) for part in self.spans[role].padded(items))
         mask = self.valid[role][index] & inside
-        values = self.values[role].take(items, index, inside).masked_fill_(~mask.unsqueeze(-1), 0.0)
+        values = self.values[role].take(items, index).masked_fill_(~mask.unsqueeze(-1), 0.0)
         return Batch(values, mask, torch.where(inside, self.times[role][index], 0.0))
 
     def entity_batch(self, items: Tensor, device: torch.device | str = "cpu") -> Tensor | None:

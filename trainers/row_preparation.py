@@ -154,14 +154,14 @@ def _clips_of(store: FeatureStore, feature_set: str, table: ClipsTable) -> tuple
         if clip.entity_id is None or clip.clip_id not in of_clip:
             of_clip[clip.clip_id] = clip
     found: dict[Key, Clip] = {}
-    unknown = []
+    unknown: list[Key] = []
     for one in store.series(feature_set):
         key = Key(one.clip_id, one.entity_id)
-        clip = own.get(key, of_clip.get(key.clip_id))
-        if clip is None:
+        known = own.get(key, of_clip.get(key.clip_id))
+        if known is None:
             unknown.append(key)
         else:
-            found[key] = clip
+            found[key] = known
     if not found:
         raise BadInput(
             f"The label series of `{feature_set}` were to be trained on.",

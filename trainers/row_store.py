@@ -27,8 +27,13 @@ class Part(NamedTuple):
 class Reader(Protocol):
     """Reads the rows of items from a store."""
 
-    dims: Mapping[str, int]
-    dtypes: Mapping[str, np.dtype[Any]]  # in which values are kept in memory, by role
+    @property
+    def dims(self) -> Mapping[str, int]:
+        """Columns of each role."""
+
+    @property
+    def dtypes(self) -> Mapping[str, np.dtype[Any]]:
+        """Type in which values are kept in memory, of each role."""
 
     def lengths(self, role: str) -> Sequence[int]:
         """Return the rows of each item."""

@@ -211,6 +211,28 @@ class Inputs:
         return torch.cat([head(**self.arguments(some)) for some in picked.split(EVALUATION_ITEMS)])
 
 
+def vectors(features: Features | RowFeatures) -> Features:
+    """Return features that have one vector for each item; for what cannot be done with rows.
+
+    Raises:
+        BadInput: if they have rows.
+    """
+    if isinstance(features, RowFeatures):
+        raise BadInput("Items with one vector each were needed.", "They have rows.", "Use a head that takes rows.")
+    return features
+
+
+def one_each(labels: Tensor | RowLabels) -> Tensor:
+    """Return labels of which each item has one.
+
+    Raises:
+        BadInput: if each row has one.
+    """
+    if isinstance(labels, RowLabels):
+        raise BadInput("One label for each item was needed.", "Each row has one.", "Use a head that takes rows.")
+    return labels
+
+
 class Draws:
     """The random numbers of one run, epoch by epoch: the order of visits, and what is dropped."""
 
