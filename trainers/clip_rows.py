@@ -69,17 +69,20 @@ class ClipReader:
                 rows[key] = one.rows
         return [0 if key is None else rows[key] for key in self._places[role]]
 
-    def read(self, item: int, roles: Sequence[str]) -> dict[str, Part]:
+    def read(self, item: int) -> dict[str, Part]:
         """See `row_store.Reader`."""
-        found = {}
-        for role in roles:
-            key = self._places[role][item]
-            if key is None:
-                found[role] = self._nothing[role]
-            else:
-                values, times, valid = self._store.read(self._inputs[role], *key)
-                found[role] = Part(values, valid, times)
-        return found
+        return {role: self._part(role, item) for role in self._inputs}
+
+    def rows(self, role: str, item: int, first: int, last: int) -> np.ndarray:
+        """See `row_store.Reader`."""
+        return self._part(role, item).values[first:last]
+
+    def _part(self, role: str, item: int) -> Part:
+        key = self._places[role][item]
+        if key is None:
+            return self._nothing[role]
+        values, times, valid = self._store.read(self._inputs[role], *key)
+        return Part(values, valid, times)
 
 
 def gather_clip_rows(store: FeatureStore, keys: Sequence[Key], inputs: Mapping[str, str], limit: int) -> GatheredRows:

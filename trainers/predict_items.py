@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from ..store import BadInput, Clip, FeatureStore, Key, NotFound
 from . import heads
-from .aligned_rows import Clock, any_input, every_input, gather_row_items, vectors_of
+from .aligned_reader import Clock
+from .aligned_rows import any_input, every_input, gather_row_items, vectors_of
 from .batches import LeftOut, gather
 from .clip_rows import gather_clip_rows
 from .features import Features

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..store.halves import copier
 from .spans import Spans
 
 
@@ -65,7 +66,7 @@ class StreamedValues:
     """Values that are read whenever they are asked for.
 
     Args:
-        read: item -> its rows (T, D).
+        read: (item, first row, last row + 1) -> these rows (n, D).
         dim: D.
         whole: the item that each item is a window of, or itself, (N,).
         skip: rows of it that come before the window, (N,).
@@ -73,7 +74,7 @@ class StreamedValues:
         device: where to bring them.
     """
 
-    read: Callable[[int], np.ndarray]
+    read: Callable[[int, int, int], np.ndarray]
     dim: int
     whole: Tensor
     skip: Tensor
@@ -83,16 +84,21 @@ class StreamedValues:
     def take(self, items: Tensor, index: Tensor) -> Tensor:
         """Return rows (B, T, D) float32, zeros behind an item's end; see `MemoryValues.take`."""
         rows = torch.zeros(*index.shape, self.dim)
-        for into, item in zip(rows, items.tolist(), strict=True):
-            part = self.item(item)
-            into[: len(part)] = part
+        for into, item in zip(rows.numpy(), items.tolist(), strict=True):
+            self._copy(item, into)
         return rows.to(self.device)
 
     def item(self, item: int) -> Tensor:
         """Return the rows of one item, (T, D) float32."""
+        rows = np.empty((int(self.lengths[item]), self.dim), np.float32)
+        self._copy(item, rows)
+        return torch.from_numpy(rows)
+
+    def _copy(self, item: int, into: np.ndarray) -> None:
+        """Write the rows of an item to the first of (>= T, D) float32."""
         skip, length = int(self.skip[item]), int(self.lengths[item])
-        rows = self.read(int(self.whole[item]))[skip : skip + length]
-        return torch.from_numpy(np.array(rows, dtype=np.float32))  # a copy: the map is read-only
+        rows = self.read(int(self.whole[item]), skip, skip + length)
+        copier(rows.dtype, into.dtype)(rows, into[:length])
 
     def to(self, device: torch.device | str) -> StreamedValues:
         """Return the same, bringing batches to a device."""

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import torch
 
 from ..store import BadInput, Clip, ClipsTable, FeatureStore, Key
-from .aligned_rows import Clock, RowItems, RowTable, any_input, check_rate, every_input, gather_row_items, vectors_of
+from .aligned_reader import Clock, check_rate
+from .aligned_rows import RowItems, RowTable, any_input, every_input, gather_row_items, vectors_of
 from .choices import Wanted
 from .features import Features
 from .groups import Groups, Ints, resolve_groups

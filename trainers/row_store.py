@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -38,8 +39,11 @@ class Reader(Protocol):
     def lengths(self, role: str) -> Sequence[int]:
         """Return the rows of each item."""
 
-    def read(self, item: int, roles: Sequence[str]) -> dict[str, Part]:
-        """Return the rows of an item in some roles."""
+    def read(self, item: int) -> dict[str, Part]:
+        """Return the rows of an item."""
+
+    def rows(self, role: str, item: int, first: int, last: int) -> np.ndarray:
+        """Return some rows of an item in one role, (last - first, D)."""
 
 
 def fill(reader: Reader, limit: int, entities: npt.NDArray[np.int64] | None) -> tuple[RowFeatures, dict[str, int]]:
@@ -66,7 +70,7 @@ def fill(reader: Reader, limit: int, entities: npt.NDArray[np.int64] | None) -> 
     spoilt = dict.fromkeys(roles, 0)
     bounds = {role: (one.starts.tolist(), one.lengths.tolist()) for role, one in spans.items()}
     for item in range(len(spans[roles[0]])):
-        for role, part in reader.read(item, roles).items():
+        for role, part in reader.read(item).items():
             start = bounds[role][0][item]
             stop = start + bounds[role][1][item]
             flags, bad = _sound(part)
@@ -107,7 +111,7 @@ def _sound(part: Part) -> tuple[Flags, int]:
 def _streamed(reader: Reader, role: str, spans: Mapping[str, Spans]) -> StreamedValues:
     count = len(spans[role])
     return StreamedValues(
-        read=lambda item: reader.read(item, [role])[role].values,
+        read=partial(reader.rows, role),
         dim=reader.dims[role],
         whole=torch.arange(count),
         skip=torch.zeros(count, dtype=torch.int64),

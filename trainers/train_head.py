@@ -47,6 +47,12 @@ FITTED_OPENFACE = (
 )
 
 
+CLOSED_FORM = (
+    "Task `{task}` draws its items {sampler}; the head `{head}` is fitted in closed form, where all of them weigh the "
+    "same."
+)
+
+
 class Progress(Protocol):
     """What shows how far training is; see `cli`."""
 
@@ -132,10 +138,14 @@ def train_head(
     started = time.perf_counter()
     chosen = task if isinstance(task, Task) else tasks.task(task)
     protocol, normalise = protocol or chosen.protocol, normalise or chosen.normalise
+    card = heads.head(head or chosen.head)
+    notes: tuple[str, ...] = ()
+    if card.fit is not None and training.get("sampler") is None and chosen.sampler != "shuffled":
+        training["sampler"] = "shuffled"
+        notes = (CLOSED_FORM.format(head=card.name, task=chosen.name, sampler=chosen.sampler),)
     config = training_config(chosen, training, loss, upstream=protocol == "sempi")
     check_choices(normalise, seeds)
     check_device(device)
-    card = heads.head(head or chosen.head)
     own = chosen.head_settings if card.name == chosen.head else {}
     head_config: Any = configure(card.config, {**own, **(settings or {})}, f"Head `{card.name}`")
     wanted = Wanted(
@@ -154,6 +164,7 @@ def train_head(
     # Open until the end: features that do not fit in memory are read again and again.
     with nullcontext(store) if isinstance(store, FeatureStore) else FeatureStore.open(store) as opened:
         data = prepare(chosen, opened, wanted, _table(clips))
+        data = dataclasses.replace(data, notes=(*data.notes, *notes))
         if config.upstream and "openface" in data.specs and openface_norm is None:
             data = dataclasses.replace(data, notes=(*data.notes, FITTED_OPENFACE))
         if openface_norm is not None and "openface" not in data.specs:

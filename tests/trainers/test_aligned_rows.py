@@ -12,15 +12,8 @@ import torch
 
 from cuebank.store import BadInput, FeatureStore, Key
 from cuebank.store.align import align
-from cuebank.trainers.aligned_rows import (
-    Clock,
-    RowItems,
-    any_input,
-    check_rate,
-    every_input,
-    gather_row_items,
-    vectors_of,
-)
+from cuebank.trainers.aligned_reader import Clock, check_rate
+from cuebank.trainers.aligned_rows import RowItems, any_input, every_input, gather_row_items, vectors_of
 
 PlantedRows = Callable[..., Path]
 INPUTS = {"steps": "steps.x", "face": "face.x@1", "room": "room.x"}
@@ -106,6 +99,36 @@ def test_a_scene_has_the_rows_of_all_entities_by_time_then_entity(store: Feature
         start = int(together.features.shared.starts[i])
         codes = together.table.key_of_row[start : start + len(pairs)]
         assert [together.table.keys[code] for code in codes] == [item[code] for code in entities[0]]
+
+
+@pytest.mark.parametrize("clock", [{}, {"how": "linear"}, {"rate": "10"}])
+@pytest.mark.parametrize("scope", ["entity", "clip"])
+def test_windows_of_streamed_items_are_those_of_items_in_memory(
+    store: FeatureStore, scope: str, clock: dict[str, str]
+) -> None:
+    kept = gathered(store, scope=scope, **clock).features.windowed(7)[0]
+    streamed = gathered(store, limit=0, scope=scope, **clock).features.windowed(7)[0]
+    items = torch.randperm(len(kept), generator=torch.Generator().manual_seed(0))
+    for role in INPUTS:
+        for found, wanted in zip(streamed.batch(role, items), kept.batch(role, items), strict=True):
+            assert torch.equal(found, wanted)
+
+
+def test_rows_at_one_moment_are_told_apart_when_streamed(store: FeatureStore, tmp_path: Path) -> None:
+    with FeatureStore.open(tmp_path / "same.zarr", "a") as made:
+        for name in ("steps.x", LABELS):
+            spec = store.spec(name)
+            made.create(spec)
+            values = np.arange(6 * spec.dim).reshape(6, spec.dim)
+            made.write(name, "a", None, values, [0.0, 1, 1, 1, 2, 3], np.ones(6, bool))
+        made.commit()
+        found = [
+            gather_row_items(made, [Key("a")], {"steps": "steps.x"}, Clock(LABELS), "entity", limit).features
+            for limit in (10**9, 0)
+        ]
+        cuts = [one.windowed(2)[0].batch("steps", torch.arange(1, 4)).values for one in found]
+        assert torch.equal(*cuts)
+        assert len(cuts[0].unique(dim=0)) == 3
 
 
 def test_labels_are_arranged_as_the_rows_are(store: FeatureStore) -> None:

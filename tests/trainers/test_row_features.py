@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -35,9 +34,13 @@ class Fake:
     def lengths(self, role: str) -> list[int]:
         return [len(part.values) for part in self.parts[role]]
 
-    def read(self, item: int, roles: Sequence[str]) -> dict[str, Part]:
+    def read(self, item: int) -> dict[str, Part]:
         self.reads += 1
-        return {role: self.parts[role][item] for role in roles}
+        return {role: self.parts[role][item] for role in self.parts}
+
+    def rows(self, role: str, item: int, first: int, last: int) -> np.ndarray:
+        self.reads += 1
+        return self.parts[role][item].values[first:last]
 
 
 @pytest.fixture(params=[10**9, 0], ids=["memory", "streamed"])
