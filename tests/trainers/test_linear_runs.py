@@ -1,4 +1,4 @@
-"""Runs fitted in closed form: equal to scikit-learn on what the head sees, under the runs' own scalings and selection."""
+"""Runs fitted in closed form: equal to scikit-learn on what the head sees, under each run's scalings and selection."""
 
 from __future__ import annotations
 

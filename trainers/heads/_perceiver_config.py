@@ -22,8 +22,8 @@ class Shape:
         latent_dim: their width, a multiple of `heads`.
         layers: self-attention layers among the latents, 0 or more.
         heads: of the first attention and of the self-attention.
-        attention_dim: width of queries, keys and values, a multiple of `heads`; 0: the tokens' width in the first
-            attention and the latents' width in the others, as transformers has it.
+        attention_dim: width of queries and keys, a multiple of `heads`; values then have `latent_dim`. 0: all three have
+            the tokens' width in the first attention and the latents' width in the others, as transformers has it.
         tokens: `separate`: one token for each slot of each input, of width `latent_dim`. `joined`: one token for each
             slot, the columns of all inputs side by side.
         place: `time`: a row goes to the slot of its time. `rows`: row k is slot k.
@@ -43,7 +43,8 @@ class Shape:
 
 
 SIZES = {
-    "small": Shape(16, 64, 2, 4, 64, "separate", "time", "slots", True),
+    # One layer: with 256 planted items, two fit the noise sooner than they follow what changes within an item.
+    "small": Shape(16, 64, 1, 4, 64, "separate", "time", "slots", True),
     # About 3 million parameters: the small variant that ViPER's specification names.
     "medium": Shape(32, 256, 4, 8, 256, "separate", "time", "slots", True),
     # transformers' default configuration, 283.4 million parameters with ViPER's four inputs.

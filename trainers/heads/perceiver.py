@@ -118,7 +118,7 @@ def _transformers_model(shape: Shape, width: int, outputs: int, dropout: float) 
         num_self_attention_heads=shape.heads,
         num_cross_attention_heads=shape.heads,
         qk_channels=shape.attention_dim or None,
-        v_channels=shape.attention_dim or None,
+        v_channels=shape.latent_dim if shape.attention_dim else None,
         attention_probs_dropout_prob=dropout,
         num_labels=outputs,
     )
