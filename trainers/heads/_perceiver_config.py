@@ -22,8 +22,8 @@ class Shape:
         latent_dim: their width, a multiple of `heads`.
         layers: self-attention layers among the latents, 0 or more.
         heads: of the first attention and of the self-attention.
-        attention_dim: width of queries and keys, a multiple of `heads`; values then have `latent_dim`. 0: all three have
-            the tokens' width in the first attention and the latents' width in the others, as transformers has it.
+        attention_dim: width of queries and keys, a multiple of `heads`; values have `latent_dim` then. 0: all three
+            have the tokens' width in the first attention and the latents' width in the others, as transformers has it.
         tokens: `separate`: one token for each slot of each input, of width `latent_dim`. `joined`: one token for each
             slot, the columns of all inputs side by side.
         place: `time`: a row goes to the slot of its time. `rows`: row k is slot k.
