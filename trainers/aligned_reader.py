@@ -169,7 +169,7 @@ class AlignedReader:
         return found
 
     def _same_clock(self, feature_set: str, place: Key, key: Key) -> Series | None:
-        """Return a series that has the clock's moments, all of them valid: its rows are the nearest ones as they are."""
+        """Return a series that has the clock's moments, all valid: its rows are the nearest ones as they are."""
         if self._clock.how != "nearest" or self._clock.rate is not None or not self._rising[key]:
             return None
         series, times = self._store.read(feature_set, *place), self._times[key]

@@ -20,6 +20,8 @@ from torch import Tensor
 from ..store.halves import copier
 from .spans import Spans
 
+LONG_ROWS = 64  # from so many on, rows are copied item by item
+
 
 class Batch(NamedTuple):
     """Rows of B items of one input: `values` (B, T, D), zeros where `mask` (B, T) is False; `times` (B, T) float64."""
@@ -48,8 +50,19 @@ class MemoryValues:
             items: (B,) on the CPU.
             index: (B, T), see `Spans.padded`; on the device.
         """
+        if index.shape[1] >= LONG_ROWS and self.rows.device.type == "cpu" and self.rows.dtype != torch.float64:
+            return self._copied(items, index.shape[1])
         taken = self.rows.index_select(0, index.flatten()).unflatten(0, index.shape)
         return taken if taken.dtype == torch.float64 else taken.float()
+
+    def _copied(self, items: Tensor, longest: int) -> Tensor:
+        """Return rows (B, T, D), item by item: no row is touched twice, which is what counts for long items."""
+        rows, stored = torch.zeros(len(items), longest, self.rows.shape[1]), self.rows.numpy()
+        starts, lengths = self.spans.starts[items].tolist(), self.spans.lengths[items].tolist()
+        copy_rows = copier(stored.dtype, np.dtype(np.float32))
+        for into, start, length in zip(rows.numpy(), starts, lengths, strict=True):
+            copy_rows(stored[start : start + length], into[:length])
+        return rows
 
     def item(self, item: int) -> Tensor:
         """Return the rows of one item, (T, D), float32 or wider."""
@@ -157,7 +170,7 @@ class RowFeatures:
         """
         index, inside = (part.to(device) for part in self.spans[role].padded(items))
         mask = self.valid[role][index] & inside
-        values = self.values[role].take(items, index).masked_fill_(~mask.unsqueeze(-1), 0.0)
+        values = clear(self.values[role].take(items, index), mask)
         return Batch(values, mask, torch.where(inside, self.times[role][index], 0.0))
 
     def entity_batch(self, items: Tensor, device: torch.device | str = "cpu") -> Tensor | None:
@@ -208,3 +221,8 @@ class RowFeatures:
             else:
                 values[role] = replace(one, spans=spans[role])
         return values
+
+
+def clear(values: Tensor, mask: Tensor) -> Tensor:
+    """Set rows (B, T, D) outside of the mask (B, T) to zero, in place, and return all."""
+    return values if bool(mask.all()) else values.masked_fill_(~mask.unsqueeze(-1), 0.0)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .features import Scaling
 from .heads._base import Head
-from .row_features import RowFeatures
+from .row_features import RowFeatures, clear
 
 # Padded rows per forward of an evaluation; bounds memory, changes no result. An item is never cut.
 EVALUATION_ROWS = 4096
@@ -41,7 +41,7 @@ class RowInputs:
         batches = {role: self.features.batch(role, items, self._home) for role in self.features.dims}
         for role, scaling in self.scalings.items():
             values, mask, _ = batches[role]
-            scaling.apply_(values).masked_fill_(~mask.unsqueeze(-1), 0.0)
+            clear(scaling.apply_(values), mask)
         entities = self.features.entity_batch(items, self._home)
         return {
             "features": {role: batch.values.to(self.device) for role, batch in batches.items()},

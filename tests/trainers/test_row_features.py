@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from cuebank.trainers import row_features
 from cuebank.trainers.row_features import MemoryValues, RowFeatures, StreamedValues
 from cuebank.trainers.row_store import Part, fill, spoilt_notes
 
@@ -71,6 +72,23 @@ def test_a_batch_has_the_rows_of_its_items_and_zeros_elsewhere(limit: int) -> No
             assert (values[row, size:] == 0).all()
             assert times[row, :size].tolist() == part.times.tolist()
     assert features.entity_batch(items) is None
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "uint8"])
+def test_long_items_are_the_same_rows_by_another_way(dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = Fake(LENGTHS)
+    for role in DIMS:
+        for i, part in enumerate(reader.parts[role]):
+            values = np.nan_to_num(np.abs(part.values) * 50).astype(dtype)
+            reader.parts[role][i] = part._replace(values=values)
+        reader.dtypes[role] = np.dtype(dtype)
+    features, _ = fill(reader, 10**9, None)
+    items = torch.tensor([2, 0, 1, 2])
+    short = features.batch("audio", items)
+    monkeypatch.setattr(row_features, "LONG_ROWS", 1)
+    for found, wanted in zip(features.batch("audio", items), short, strict=True):
+        assert torch.equal(found, wanted)
+        assert found.dtype == wanted.dtype
 
 
 def test_values_in_memory_are_read_once_and_kept_in_their_stored_type() -> None:
