@@ -49,7 +49,12 @@ def fit_runs(heads: Sequence[Head], runs: Sequence[Run], config: TrainConfig) ->
         some = {key: pair for key, pair in todo.items() if key[:2] == shared}
         fitted = _fit([head for head, _ in some.values()], [run for _, run in some.values()], config)
         done.update(zip(some, fitted, strict=True))
-    return [replace(done[key], name=run.name) for key, run in zip(keys, runs, strict=True)]
+    return [_of_run(done[key], run.name) for key, run in zip(keys, runs, strict=True)]
+
+
+def _of_run(outcome: Outcome, name: str) -> Outcome:
+    """Return the outcome under a run's name, with tensors of its own: safetensors writes none that share memory."""
+    return replace(outcome, name=name, state={key: value.clone() for key, value in outcome.state.items()})
 
 
 def _key(run: Run) -> tuple[Any, ...]:

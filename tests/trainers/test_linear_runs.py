@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -128,6 +130,7 @@ def test_runs_that_differ_in_their_seed_only_are_fitted_once(monkeypatch: pytest
     assert [one.name for one in outcomes] == [run.name for run in (*runs, *again)]
     for one, other in zip(outcomes[:3], outcomes[3:], strict=True):
         assert torch.equal(one.state["out.weight"], other.state["out.weight"])
+        assert one.state["out.weight"].data_ptr() != other.state["out.weight"].data_ptr()
 
 
 def test_runs_over_other_labels_are_fitted_to_these() -> None:
@@ -153,3 +156,15 @@ def test_labels_for_each_row_are_refused() -> None:
     labels = RowLabels(torch.zeros(N), torch.ones(N, dtype=torch.bool), spans)
     with pytest.raises(BadInput, match="label for each row"):
         fitted([replace(run, labels=labels)], TrainConfig(), LinearConfig())
+
+
+def test_the_command_trains_saves_and_applies_it(planted: Callable[..., Path], tmp_path: Path) -> None:
+    from cuebank.trainers.saved_head import load
+    from cuebank.trainers.train_head import train_head
+
+    report = train_head("engagement", planted(), head="linear", out=tmp_path / "out", seeds=(0, 1))
+    found = report.to_json()["metrics"]["ccc"]
+    assert found["mean"] > 0.5
+    saved = load(tmp_path / "out")
+    assert [member.name for member in saved.members] == [f"seed{s}.fold{f}" for s in (0, 1) for f in range(5)]
+    assert saved.head == "linear"
