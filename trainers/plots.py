@@ -156,8 +156,8 @@ def scatter(
     """Draw predicted against true values with the line on which they are equal; points by fold.
 
     Args:
-        preds: (N,).
-        target: (N,).
+        preds: (N,), or (N, K) for K outputs, all in one picture.
+        target: likewise.
         folds: number of the fold of each row, (N,).
         fold_names: of all folds.
         name: of the target, with its unit.
@@ -195,7 +195,7 @@ def scatter(
     _plain(axes)
     pooled = ccc(preds, target)
     count = f"{len(fold_names)} folds" if len(fold_names) > 1 else "1 fold"
-    below = f"pooled CCC {number(None if np.isnan(pooled) else pooled)}, n = {target.size}, {count}"
+    below = f"pooled CCC {number(None if np.isnan(pooled) else pooled)}, n = {len(target)}, {count}"
     axes.set_title(f"Out-of-fold predictions\n{below}{f', {seed}' if seed else ''}", fontsize=10)
     if not many and len(fold_names) > 1:
         axes.legend(frameon=True, framealpha=0.9, edgecolor="none", fontsize=8, loc="best", markerscale=1.3)

@@ -98,6 +98,9 @@ def document(report: Json, pictures: Sequence[str] = ()) -> str:
     lines += [f"n = {report['n']} predictions of {report['groups']} groups; intervals resample groups.", ""]
     if report["warnings"]:
         lines += ["## Warnings", "", *(f"- {escaped(text)}" for text in report["warnings"]), ""]
+    for name, scores in report.get("per_output", {}).items():
+        each = [[escaped(output), number(score)] for output, score in scores.items()]
+        lines += ["## Outputs", "", *table([["output", f"{metric(name).title}, pooled"], *each]), ""]
     lines += [line for name in pictures for line in (f"![{name.removesuffix('.png').replace('_', ' ')}]({name})", "")]
     lines += ["## Folds", "", *table(_per_fold(report)), ""]
     lines += ["## How", ""]

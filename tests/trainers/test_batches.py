@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cuebank.store import BadInput, Clip, FeatureSpec, FeatureStore, Key, NotFound
+from cuebank.trainers import batches
 from cuebank.trainers.batches import LeftOut, gather
 
 NAME = "hubert-tiny.x"
@@ -113,6 +114,25 @@ def test_a_feature_set_that_is_not_there_or_no_numbers_is_refused(store: Feature
     store.commit()
     with pytest.raises(BadInput, match="Its kind is text"):
         gather(store, [clip("a")], {"audio": "words.x"})
+
+
+def test_a_clip_whose_features_are_no_numbers_is_left_out(store: FeatureStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a", "b", "c"):
+        write(store, name, [[1, 2, 3]], [True])
+    store.commit()
+    real = batches._pool
+
+    def spoilt(opened: FeatureStore, feature_set: str, key: Key, into: np.ndarray) -> bool:
+        found = real(opened, feature_set, key, into)
+        if key.clip_id == "b":  # a store that something else than cuebank wrote
+            into[1] = np.nan
+        return found
+
+    monkeypatch.setattr(batches, "_pool", spoilt)
+    found = gather(store, [clip("a"), clip("b"), clip("c")], {"audio": NAME})
+    assert found.kept.tolist() == [0, 2]
+    assert found.features.matrix[:, :3].tolist() == [[1, 2, 3], [1, 2, 3]]
+    assert found.left_out.counts() == {f"NaN or infinite numbers in `{NAME}`": 1}
 
 
 def test_many_clips_left_out_are_named_by_the_first_three_and_counted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 
@@ -130,6 +131,27 @@ def test_written_files_are_complete_and_agree(tmp_path):
     assert strict((folder / "report.json").read_text(encoding="utf-8")) == made.to_json()
     assert (folder / "predictions.csv").read_text(encoding="utf-8").count("\n") == 1 + 2 * 60
     assert "# engagement: mlp" in (folder / "report.md").read_text(encoding="utf-8")
+
+
+def test_several_outputs_have_a_score_each(tmp_path):
+    rng = np.random.default_rng(0)
+    made = report()
+    several = np.stack([made.predictions.labels, np.full(60, 0.5)], 1)
+    predictions = dataclasses.replace(
+        made.predictions, labels=several, preds=several[None] + rng.normal(size=(1, 60, 2)), names=("a|b", "flat")
+    )
+    made = report(predictions=predictions, metrics=predictions.score(["pearson", "mse"], resamples=0), metric="pearson")
+    content = made.to_json()
+    assert content["outputs"] == ["a|b", "flat"]
+    scores = content["per_output"]["pearson"]
+    assert scores["a|b"] == pytest.approx(metric("pearson")(predictions.preds[0, :, 0], several[:, 0]))
+    assert scores["flat"] is None
+    assert any("per_output.pearson.flat" in text for text in content["warnings"])
+    made.write(tmp_path)
+    document = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "## Outputs" in document
+    assert "| a\\|b | " in document
+    assert "| flat | undefined |" in document
 
 
 @pytest.mark.parametrize(("classes", "picture"), [((), "predictions.png"), (("a", "b"), "confusion.png")])
