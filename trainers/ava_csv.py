@@ -11,25 +11,22 @@ everything that is wrong.
 
 from __future__ import annotations
 
-import csv
 import math
 from array import array
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..store.errors import BadInput, NotFound
+from ..store.errors import BadInput
+from .csv_table import SHOWN, Reader, number, read_header
 from .metrics._arrays import Floats
 
 SPEAKING = "SPEAKING_AUDIBLE"
 BOX = ("entity_box_x1", "entity_box_y1", "entity_box_x2", "entity_box_y2")
 COLUMNS = ("video_id", "frame_timestamp", *BOX, "label", "entity_id")
-# Problems shown in one message; more do not help and would scroll the first ones away.
-SHOWN = 5
 # Bytes that pyarrow converts at once: each block brings its own list of entities, so many small ones take longer.
 BLOCK = 8 << 20
 
@@ -68,8 +65,8 @@ class AvaFile:
     def line(self, row: int) -> int:
         """Return the line of the file on which a row ends, counted from 1."""
         header, _ = _header(self.path, self.scores is not None)
-        for number, (line, _) in enumerate(_records(self.path, header)):
-            if number == row:
+        for place, (line, _) in enumerate(_records(self.path, header)):
+            if place == row:
                 return line
         raise BadInput(f"Row {row + 1} of `{self.path}` was looked up.", "It is gone.", "Do not change it meanwhile.")
 
@@ -107,33 +104,19 @@ def read_ava(path: Path, predictions: bool) -> AvaFile:
     return found
 
 
-def _open(path: Path) -> Any:
-    try:
-        return path.open(encoding="utf-8-sig", newline="")
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise NotFound(f"`{path}` was to be read.", "There is no such file.", "Check the path.") from error
-
-
 def _records(path: Path, header: bool) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and cells of each row; blank lines are passed over."""
-    with _open(path) as file:
-        reader = csv.reader(file, strict=True)
-        try:
-            for number, cells in enumerate(filter(None, reader)):
-                if number or not header:
-                    yield reader.line_num, cells
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise BadInput(
-                f"`{path}` was read.", f"After line {reader.line_num} it is no CSV in UTF-8: {error}.", "Mend the file."
-            ) from error
+    """Yield line number and cells of each row."""
+    with Reader(path) as reader:
+        if header:
+            next(reader)
+        yield from reader
 
 
 def _header(path: Path, predictions: bool) -> tuple[bool, list[str]]:
     """Return whether there is a header, and the names of the columns."""
-    first = next((cells for _, cells in _records(path, header=False)), [])
-    names = [name.strip() for name in first]
+    names = read_header(path)
     wanted = [*COLUMNS, "score"] if predictions else list(COLUMNS)
-    if "frame_timestamp" not in names and len(names) >= len(wanted) and _number(names[1]) is not None:
+    if "frame_timestamp" not in names and len(names) >= len(wanted) and number(names[1]) is not None:
         return False, [*wanted, *(f"column {i}" for i in range(len(wanted), len(names)))]
     missing = [name for name in wanted if name not in names]
     twice = [name for name in wanted if names.count(name) > 1]
@@ -144,15 +127,6 @@ def _header(path: Path, predictions: bool) -> tuple[bool, list[str]]:
             f"Its header must name once each of {', '.join(wanted)}.",
         )
     return True, names
-
-
-def _number(text: str) -> float | None:
-    """Return a finite number, or None; Python's 1_000 is none."""
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) and "_" not in text else None
 
 
 def _plainly(path: Path, header: bool, columns: list[str], predictions: bool) -> AvaFile:
@@ -168,7 +142,7 @@ def _plainly(path: Path, header: bool, columns: list[str], predictions: bool) ->
             problems.append(f"line {line}: {len(cells)} cells in place of {len(columns)}")
             continue
         for name, values in numbers.items():
-            value = _number(cells[place[name]])
+            value = number(cells[place[name]])
             if value is None:
                 problems.append(f"line {line}: {name} is {cells[place[name]]!r}, no finite number")
             values.append(math.nan if value is None else value)

@@ -7,10 +7,14 @@ the last of each entity takes the place of a join, so that four million rows nee
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from ..store.errors import BadInput
-from .ava_csv import SHOWN, AvaFile
+from .ava_csv import AvaFile
+from .csv_table import SHOWN
 from .groups import Ints
 from .metrics._arrays import Floats
 
@@ -32,7 +36,9 @@ def match(known: AvaFile, found: AvaFile) -> tuple[Ints, Ints]:
         BadInput: a row is there twice, the numbers of rows differ, nothing matches, or boxes differ.
     """
     asked = f"The predictions `{found.path}` were to be matched with the ground truth `{known.path}`."
-    key, sought = _keys(known, found)
+    key, sought = row_keys(
+        known.entities, known.entity_names, known.stamps, found.entities, found.entity_names, found.stamps
+    )
     _refuse_twice(known, key, asked)
     _refuse_twice(found, sought, asked)
     place = np.full(int(max(key.max(), sought.max())) + 1, -1, dtype=np.int64)
@@ -64,20 +70,33 @@ def match(known: AvaFile, found: AvaFile) -> tuple[Ints, Ints]:
     return rows, prediction[rows]
 
 
-def _keys(known: AvaFile, found: AvaFile) -> tuple[Ints, Ints]:
-    """Return a number for each row of both files, equal where and only where time and entity are equal."""
-    number = {name: i for i, name in enumerate(known.entity_names)}
-    # An entity that the truth does not know gets a number of its own.
-    renumbered = [number.setdefault(name, len(number)) for name in found.entity_names]
-    entities = known.entities.astype(np.int64), np.array(renumbered, dtype=np.int64)[found.entities]
-    stamps = _whole(known.stamps, found.stamps)
+def row_keys(
+    known: npt.NDArray[np.int32],
+    known_names: Sequence[str],
+    known_stamps: Floats,
+    found: npt.NDArray[np.int32],
+    found_names: Sequence[str],
+    found_stamps: Floats,
+) -> tuple[Ints, Ints]:
+    """Return a number from 0 for each row of two files, equal where and only where entity and time are equal.
+
+    Args:
+        known, found: number of the entity of each row, (N,) and (M,).
+        known_names, found_names: of the entities.
+        known_stamps, found_stamps: seconds, (N,) and (M,).
+    """
+    number = {name: i for i, name in enumerate(known_names)}
+    # An entity that the first file does not know gets a number of its own.
+    renumbered = [number.setdefault(name, len(number)) for name in found_names]
+    entities = known.astype(np.int64), np.array(renumbered, dtype=np.int64)[found]
+    stamps = _whole(known_stamps, found_stamps)
     first = np.full(len(number), np.iinfo(np.int64).max)
     last = np.full(len(number), np.iinfo(np.int64).min)
     for entity, stamp in zip(entities, stamps, strict=True):
         np.minimum.at(first, entity, stamp)
         np.maximum.at(last, entity, stamp)
     starts = np.concatenate([[0], np.cumsum(last - first + 1)])
-    if starts[-1] <= SPARSE * (len(known) + len(found)):
+    if starts[-1] <= SPARSE * (known.size + found.size):
         starts = starts[:-1] - first
         return starts[entities[0]] + stamps[0], starts[entities[1]] + stamps[1]
     entity, stamp = np.concatenate(entities), np.concatenate(stamps)
@@ -85,7 +104,7 @@ def _keys(known: AvaFile, found: AvaFile) -> tuple[Ints, Ints]:
     new = (np.diff(entity[order], prepend=-1) != 0) | (np.diff(stamp[order], prepend=0) != 0)
     keys = np.empty(entity.size, dtype=np.int64)
     keys[order] = np.cumsum(new) - 1
-    return keys[: len(known)], keys[len(known) :]
+    return keys[: known.size], keys[known.size :]
 
 
 def _whole(known: Floats, found: Floats) -> tuple[Ints, Ints]:
