@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from cuebank.commands import demo, extract, import_labels, import_weights, listings, store, train
+from cuebank.commands import demo, evaluate, extract, import_labels, import_weights, listings, store, train
 from cuebank.commands.terminal import FAILED, INTERRUPTED, fail
 
 
@@ -48,6 +48,7 @@ for _command in (
     extract.extract,
     train.train_head,
     train.predict,
+    evaluate.evaluate,
     import_labels.import_labels,
     import_weights.import_weights,
     store.store,

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from ..store.errors import BadInput
 from .ava_csv import read_ava
 from .ava_match import match
+from .csv_table import SHOWN, Reader
 from .groups import Ints
 from .metrics._arrays import Floats
 from .metrics.map_ava import rank, score_ranked
@@ -182,6 +183,25 @@ def match_ava(predictions: Path, truth: Path) -> AvaRows:
         keys=rows,
         unmatched=len(known) - rows.size,
     )
+
+
+def read_video_list(path: Path) -> list[str]:
+    """Return the ids of a list of videos: one a line, without header, as UniTalk's lists are.
+
+    Raises:
+        NotFound: there is no such file.
+        BadInput: it is empty, or a line has several cells.
+    """
+    with Reader(path) as reader:
+        lines = [(line, [cell.strip() for cell in cells]) for line, cells in reader]
+    wrong = [f"line {line}: {', '.join(cells)}" for line, cells in lines if len(cells) != 1 or not cells[0]]
+    if wrong or not lines:
+        raise BadInput(
+            f"`{path}` was read as a list of videos.",
+            f"{'; '.join(wrong[:SHOWN])}." if wrong else "It is empty.",
+            "Write one id on each line.",
+        )
+    return [cells[0] for _, cells in lines]
 
 
 def _score(ranked: Floats, speaking: npt.NDArray[np.bool_]) -> AvaScore:
