@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..store.errors import BadInput
-from .csv_table import number, read_header
+from .csv_table import SHOWN, number, read_header
 from .evaluate_against import compare_rows
 from .evaluate_ava import evaluate_ava
 from .evaluation import Evaluation
@@ -89,7 +89,8 @@ def evaluate(
                 "Name it: --truth CSV",
             )
         return evaluate_ava(path, known, metrics or ("map_ava",), other, parts, _affordable(resamples), seed, task)
-    chosen = None if task is None else find_task(task)
+    usual = "reaction" if form == "muse-reaction" else None
+    chosen = None if task is None and usual is None else find_task(task or usual or "")
     columns = _columns(columns or Columns(), path, form, chosen, known is not None)
     rows = read_scored_rows(path, known, columns)
     if chosen is not None and rows.positive is None and chosen.positive in set(rows.texts()[1]):
@@ -98,6 +99,8 @@ def evaluate(
     wanted = _by_kind(names)
     values = {kind: values_of(rows, kind) for kind in wanted}
     notes = [*rows.notes, *rows.groups.notes, *(note for one in values.values() for note in one.notes)]
+    by_output, by_group = _per_output(rows, values, wanted), _per_group(rows, values, wanted)
+    notes += [*_undefined(by_output, "outputs"), *_undefined(by_group, "groups")]
     scores, paired = {}, {}
     for kind, of_kind in wanted.items():
         count = resamples if resamples is not None else RESAMPLES
@@ -117,8 +120,8 @@ def evaluate(
         seeds=rows.seeds,
         fold_names=rows.fold_names,
         metrics={name: scores[name] for name in names},
-        per_output=_per_output(rows, values, wanted),
-        per_group=_per_group(rows, values, wanted),
+        per_output=by_output,
+        per_group=by_group,
         tables=_tables(rows, values),
         against=None if other is None else str(other),
         paired={name: paired[name] for name in names if name in paired},
@@ -235,6 +238,20 @@ def _per_group(
             },
         }
     return found
+
+
+def _undefined(parts: Mapping[str, Mapping[str, float | None]], what: str) -> list[str]:
+    """Say which scores of which parts do not exist."""
+    notes = []
+    for name in next(iter(parts.values()), {}):
+        lost = [part for part, scores in parts.items() if scores[name] is None]
+        if lost:
+            named = ", ".join(lost[:SHOWN]) + (", …" if len(lost) > SHOWN else "")
+            notes.append(
+                f"{metric(name).title} is undefined in {len(lost)} of {len(parts)} {what} ({named}): "
+                f"{metric(name).undefined}."
+            )
+    return notes
 
 
 def _is_reaction(rows: ScoredRows) -> bool:
