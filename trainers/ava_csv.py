@@ -146,11 +146,11 @@ def _plainly(path: Path, header: bool, columns: list[str], predictions: bool) ->
             if value is None:
                 problems.append(f"line {line}: {name} is {cells[place[name]]!r}, no finite number")
             values.append(math.nan if value is None else value)
-        for name, values in codes.items():
+        for name, numbered in codes.items():
             text = cells[place[name]]
             if not text:
                 problems.append(f"line {line}: {name} is empty")
-            values.append(names[name].setdefault(text, len(names[name])))
+            numbered.append(names[name].setdefault(text, len(names[name])))
         label = cells[place["label"]]
         if predictions and label != SPEAKING:
             problems.append(f"line {line}: the label is {label!r}, not {SPEAKING}")
@@ -164,17 +164,17 @@ def _plainly(path: Path, header: bool, columns: list[str], predictions: bool) ->
             if predictions
             else "Mend these rows: a box, a time and an entity for each.",
         )
-    values = {name: np.array(one, dtype=np.float64) for name, one in numbers.items()}
+    read = {name: np.array(one, dtype=np.float64) for name, one in numbers.items()}
     return AvaFile(
         path=path,
         videos=np.array(codes["video_id"], dtype=np.int32),
         video_names=tuple(names["video_id"]),
         entities=np.array(codes["entity_id"], dtype=np.int32),
         entity_names=tuple(names["entity_id"]),
-        stamps=values["frame_timestamp"],
-        boxes=tuple(values[name] for name in BOX),
+        stamps=read["frame_timestamp"],
+        boxes=tuple(read[name] for name in BOX),
         speaking=np.frombuffer(bytes(speaking), dtype=np.bool_),
-        scores=values.get("score"),
+        scores=read.get("score"),
     )
 
 

@@ -122,7 +122,7 @@ def read_table(path: Path, wanted: Iterable[str] | None = None) -> Table:
     if twice:
         raise BadInput(f"`{path}` was read.", f"Its header names {', '.join(twice)} twice.", "Name each column once.")
     names = [name for name in header if wanted is None or name in set(wanted)]
-    kept = [(header.index(name), []) for name in names]
+    kept: list[tuple[int, list[str]]] = [(header.index(name), []) for name in names]
     lines, wrong = array("q"), []
     shared: dict[str, str] = {}  # equal cells are one object: ids repeat a lot
     with Reader(path) as reader:

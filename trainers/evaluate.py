@@ -24,6 +24,7 @@ from .intervals import RESAMPLES, Score, score_with_intervals
 from .metrics import metric
 from .metrics.confusion import confusion
 from .metrics.confusion_bins import confusion_bins
+from .paired import Paired
 from .scored_columns import Columns
 from .scored_rows import ScoredRows, read_scored_rows
 from .scored_values import Values, kind_of, values_of
@@ -101,7 +102,8 @@ def evaluate(
     notes = [*rows.notes, *rows.groups.notes, *(note for one in values.values() for note in one.notes)]
     by_output, by_group = _per_output(rows, values, wanted), _per_group(rows, values, wanted)
     notes += [*_undefined(by_output, "outputs"), *_undefined(by_group, "groups")]
-    scores, paired = {}, {}
+    scores: dict[str, Score] = {}
+    paired: dict[str, Paired] = {}
     for kind, of_kind in wanted.items():
         count = resamples if resamples is not None else RESAMPLES
         if kind == "scores":

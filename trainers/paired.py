@@ -232,12 +232,12 @@ def _paired(
     better = None
     if not np.isnan(difference) and abs(difference) > SAME:
         better = "first" if one.better(float(scores[0]), float(scores[1])) else "second"
-    values = [None if np.isnan(value) else float(value) for value in (*scores, difference)]
+    shown = [None if np.isnan(value) else float(value) for value in (*scores, difference)]
     return Paired(
         metric=one.name,
-        first=values[0],
-        second=values[1],
-        difference=values[2],
+        first=shown[0],
+        second=shown[1],
+        difference=shown[2],
         low=low,
         high=high,
         p_bootstrap=p_bootstrap,

@@ -6,7 +6,7 @@ take a weight per row, ranked once. With several outputs a score is the mean ove
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,11 @@ from .metrics._arrays import Floats, Moments, class_arrays, moments_from, regres
 
 # Numbers of one block of weights (resamples x rows): 32 MB as float64.
 BLOCK = 4_000_000
-CHECKS = {"regression": regression_arrays, "classes": class_arrays, "scores": score_arrays}
+CHECKS: dict[str, Callable[[Any, Any, str], tuple[npt.NDArray[Any], npt.NDArray[Any]]]] = {
+    "regression": regression_arrays,
+    "classes": class_arrays,
+    "scores": score_arrays,
+}
 
 
 def checked_tables(

@@ -187,10 +187,10 @@ def _truth_rows(
         found.refuse(f"each row must be in `{known.path}` (by {', '.join(ids)})", lost)
     split = _split_column(known, columns)
     outside = blank_count = 0
-    for row, one in enumerate(rows):
-        if one is not None and split is not None and known.columns[split][one] != columns.split:
+    for row, true in enumerate(rows):
+        if true is not None and split is not None and known.columns[split][true] != columns.split:
             rows[row], outside = None, outside + 1
-        elif one is not None and _blank(known, targets, one):
+        elif true is not None and _blank(known, targets, true):
             rows[row], blank_count = None, blank_count + 1
     if outside:
         notes.append(f"{outside} predictions are of other splits than {columns.split} and are not scored.")
