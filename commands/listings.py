@@ -57,14 +57,25 @@ def tasks(as_json: bool) -> None:
 
 
 @click.command()
+@click.option("--settings", is_flag=True, help="A line for each setting.")
 @JSON
-def heads(as_json: bool) -> None:
-    """List the heads and their settings.
+def heads(settings: bool, as_json: bool) -> None:
+    """List the heads; with --settings, what can be set (--set NAME=VALUE) and the usual values.
 
     \b
     Example:
       cuebank heads
+      cuebank heads --settings
     """
     from ..trainers.heads import heads as known
 
-    listing([head.to_json() for head in known()], ("name", "takes", "title", "settings"), as_json)
+    found = [head.to_json() for head in known()]
+    if as_json or not settings:
+        listing(found, ("name", "takes", "title"), as_json)
+        return
+    rows = [
+        {"head": head["name"], "setting": name, "default": "" if default is None else default}
+        for head in found
+        for name, default in head["settings"].items()
+    ]
+    listing(rows, ("head", "setting", "default"), False)

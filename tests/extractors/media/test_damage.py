@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from damage import REAL, damage
 from film_maker import make_film
 
 from cuebank.extractors.errors import MediaError
@@ -16,7 +17,6 @@ from cuebank.extractors.media.flash import steady
 from cuebank.extractors.media.request import ClipRequest
 from cuebank.extractors.media.stream import PicturesCame, SoundCame
 
-REAL = ["talking_1.mp4", "single_face.mp4", "face_then_no_face.mov", "meeting_headset.wav", "video_call.mp4"]
 MADE = [("a.mkv", "aac"), ("a.mp3", "libmp3lame"), ("a.ogg", "libopus"), ("a.flac", "flac"), ("a.avi", "pcm_s16le"),
         ("a.ts", "aac"), ("a.flv", "aac"), ("a.wav", "pcm_s24le")]  # fmt: skip
 FILMS = [("a.mp4", "mpeg4"), ("a.mov", "libx264"), ("a.mkv", "libx264"), ("a.avi", "mpeg4"), ("a.ts", "libx264"),
@@ -25,30 +25,6 @@ FILMS = [("a.mp4", "mpeg4"), ("a.mov", "libx264"), ("a.mkv", "libx264"), ("a.avi
 
 def noisy(number):
     return np.random.default_rng(number).integers(0, 256, (12, 16, 3), np.uint8).repeat(4, 0).repeat(4, 1)
-
-
-def damage(content, chance):
-    """Cut, flip, overwrite or take out a part of a file."""
-    content = bytearray(content)
-    kind = chance.choice(["cut", "flip", "head", "hole", "noise", "absurd", "empty"])
-    at, length = chance.randrange(len(content)), chance.randrange(1, 20_000)
-    if kind == "cut":
-        del content[at:]
-    elif kind == "empty":
-        content.clear()
-    elif kind == "absurd":  # numbers of a header
-        for _ in range(chance.choice([1, 5, 20])):
-            place = chance.randrange(min(len(content), 3000))
-            content[place : place + 4] = chance.choice([b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\0\0"])
-    elif kind == "hole":
-        del content[at : at + length]
-    elif kind == "noise":
-        content[at : at + length] = chance.randbytes(length)
-    else:
-        reach = len(content) if kind == "flip" else min(len(content), 3000)
-        for _ in range(chance.choice([1, 10, 200])):
-            content[chance.randrange(reach)] ^= 1 << chance.randrange(8)
-    return bytes(content)
 
 
 DEMANDS = (
