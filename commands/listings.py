@@ -74,7 +74,7 @@ def heads(settings: bool, as_json: bool) -> None:
         listing(found, ("name", "takes", "title"), as_json)
         return
     rows = [
-        {"head": head["name"], "setting": name, "default": "" if default is None else default}
+        {"head": head["name"], "setting": name, "default": "" if default is None else str(default)}
         for head in found
         for name, default in head["settings"].items()
     ]
