@@ -77,21 +77,13 @@ def evaluate(
     if form not in FORMS:
         raise BadInput(f"Predictions in the form `{form}` were asked for.", "There is none.", f"Known: {FORMS}.")
     form = _form(path) if form == "auto" else form
-    if form == "ava":
-        for name in metrics:
-            if metric(name).kind != "scores":
-                raise BadInput(
-                    f"`{name}` of active speakers was asked for.", "It is no metric of scores.", "Try map_ava."
-                )
-        if known is None:
-            raise BadInput(
-                f"The active-speaker predictions `{path}` were to be scored.",
-                "There is no ground truth beside them.",
-                "Name it: --truth CSV",
-            )
-        return evaluate_ava(path, known, metrics or ("map_ava",), other, parts, _affordable(resamples), seed, task)
     usual = "reaction" if form == "muse-reaction" else None
     chosen = None if task is None and usual is None else find_task(task or usual or "")
+    if form == "ava":
+        known = _check_ava(path, known, metrics, columns)
+        return evaluate_ava(path, known, metrics or ("map_ava",), other, parts, _affordable(resamples), seed, task)
+    if parts is not None:
+        raise BadInput(f"`{path}` was to be scored by lists of videos.", f"It is {form}.", "They are for ava.")
     columns = _columns(columns or Columns(), path, form, chosen, known is not None)
     rows = read_scored_rows(path, known, columns)
     if chosen is not None and rows.positive is None and chosen.positive in set(rows.texts()[1]):
@@ -140,6 +132,23 @@ def _form(path: Path) -> str:
     if len(header) >= 9 and all(number(cell) is not None for cell in header[1:6]):
         return "ava"  # AVA's own files have no header
     return "muse-reaction" if {FILE_ID, *EMOTIONS} <= set(header) else "csv"
+
+
+def _check_ava(path: Path, truth: Path | None, metrics: Sequence[str], columns: Columns | None) -> Path:
+    """Return the ground truth; refuse what has no meaning for active speakers."""
+    asked = f"The active-speaker predictions `{path}` were to be scored."
+    if truth is None:
+        raise BadInput(asked, "There is no ground truth beside them.", "Name it: --truth CSV")
+    for name in metrics:
+        if metric(name).kind != "scores":
+            raise BadInput(asked, f"`{name}` is no metric of scores.", "Try map_ava.")
+    if columns is not None and columns != Columns():
+        raise BadInput(
+            asked,
+            "Columns, groups, a class or a split were named: the official protocol has its own, and groups are videos.",
+            "Leave these options out, or score one file with --format csv.",
+        )
+    return truth
 
 
 def _columns(columns: Columns, path: Path, form: str, chosen: Any, has_truth: bool) -> Columns:

@@ -114,6 +114,9 @@ def read_scored_rows(path: Path, truth: Path | None, columns: Columns) -> Scored
         raise BadInput(
             f"`{path}` was to be scored.", "No row of it has a truth to be scored against.", "Check the ids."
         )
+    empty = [f"line {found.lines[row]}" for row in kept if _blank(found, names, row)]
+    if empty:
+        found.refuse(f"the prediction {', '.join(names)} must not be empty", empty)
     keys, row_of, seeds = _by_seed(found, ids, kept, columns)
     of_truth = np.array([truth_rows[row] for row in row_of[0]], dtype=np.int64)
     _refuse_other_labels(found, known, row_of, targets)

@@ -201,10 +201,14 @@ def test_active_speakers_are_scored_by_video_part_and_against_others(speakers, t
         evaluate(tmp_path / "good.csv", known, parts={"two": ["v0"], "none": ["w"]})
     both = evaluate(tmp_path / "good.csv", known, metrics=["roc_auc"], resamples=0)
     assert list(both.metrics) == ["roc_auc", "map_ava"]
-    with pytest.raises(BadInput, match="`ccc` of active speakers"):
+    with pytest.raises(BadInput, match="`ccc` is no metric of scores"):
         evaluate(tmp_path / "good.csv", known, metrics=["ccc"])
     with pytest.raises(BadInput, match="no ground truth"):
         evaluate(tmp_path / "good.csv")
+    with pytest.raises(BadInput, match="groups are videos"):
+        evaluate(tmp_path / "good.csv", known, columns=Columns(group="entity_id"))
+    with pytest.raises(NotFound, match="asdf"):
+        evaluate(tmp_path / "good.csv", known, task="asdf")
 
 
 def test_resamples_that_would_take_minutes_are_left_out_with_a_word(speakers, write, monkeypatch):
@@ -299,6 +303,8 @@ def test_tables_are_no_scores_and_forms_have_names(write):
         evaluate(path, metrics=["confusion"])
     with pytest.raises(BadInput, match="form `xml`"):
         evaluate(path, form="xml")
+    with pytest.raises(BadInput, match="lists of videos"):
+        evaluate(path, parts={"a": ["b"]})
     with pytest.raises(BadInput, match="no label file"):
         evaluate(path, form="muse-reaction")
     with pytest.raises(NotFound, match="`ccc`"):

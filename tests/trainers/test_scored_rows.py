@@ -73,6 +73,7 @@ def test_a_split_must_be_predicted_as_a_whole(read):
     ("predictions", "truth", "said"),
     [
         ("clip_id,label,prediction\na,1,1\nb,,2\n", None, "target label must not be empty. line 3"),
+        ("clip_id,label,prediction\na,x,x\nb,y, \n", None, "prediction prediction must not be empty. line 3"),
         ("clip_id,label,prediction\na,1,1\na,1,2\n", None, r"there once \(by clip_id\). lines 2 and 3 \(a\)"),
         ("clip_id,label,prediction\na,1,1\n,1,2\n", None, "`clip_id` must not be empty. line 3"),
         ("clip_id,prediction\na,1\nz,2\n", "clip_id,label\na,1\n", r"must be in `.*t.csv` \(by clip_id\). line 3"),
