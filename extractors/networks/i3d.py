@@ -100,14 +100,17 @@ class I3dNetwork(nn.Module):
     Args:
         shape: its widths.
         until: the last end point that is wanted; what lies behind it is left out.
+        after: for an upper part: the end point whose output it is given, (B, C, T', H', W') instead of pictures; this
+            one and what lies before it are left out. None: the network begins with the pictures.
     """
 
-    def __init__(self, shape: I3dShape, until: str = "logits") -> None:
+    def __init__(self, shape: I3dShape, until: str = "logits", after: str | None = None) -> None:
         super().__init__()
-        inputs = 3
+        inputs, begun = 3, after is None
         for point in shape.end_points():
-            self.add_module(point.name, _module(point, inputs))
-            inputs = point.width
+            if begun:
+                self.add_module(point.name, _module(point, inputs))
+            inputs, begun = point.width, begun or point.name == after
             if point.name == until:
                 break
 
@@ -115,7 +118,7 @@ class I3dNetwork(nn.Module):
         """Return the outputs of the end points in `wanted`.
 
         Args:
-            pictures: (B, 3, T, H, W) float32 in -1…1.
+            pictures: (B, 3, T, H, W) float32 in -1…1; for an upper part, what it begins behind.
             wanted: names of end points.
 
         Returns:
