@@ -102,7 +102,7 @@ def make_files(folder: Path, rows: int, name: str) -> tuple[Path, Path]:
 
 
 def run_fresh(code: str, *words: object) -> tuple[dict[str, float], str]:
-    """Run Python code in a fresh process; return wall and CPU seconds and the most memory in MiB, and what it printed."""
+    """Run Python code in a fresh process; return wall and CPU seconds, the most memory in MiB, and what it printed."""
     with tempfile.TemporaryFile() as out:
         started = time.perf_counter()
         process = subprocess.Popen([sys.executable, "-c", code, *map(str, words)], stdout=out)
