@@ -71,6 +71,12 @@ MEMORY = click.option(
 @click.option("--normalise", type=click.Choice(["none", "standard"]), help="[default: the task's, else none]")
 @click.option("--openface-norm", help="Fixed min_vec/max_vec (.npz), or none.  [default: fitted on training rows]")
 @click.option("--clips", type=PATH, help="Table with labels, groups, folds.  [default: the newest in the store]")
+@click.option(
+    "--control/--no-control",
+    default=True,
+    show_default=True,
+    help="Train once more, briefly, on shuffled labels: its score must be one of chance.",
+)
 @MEMORY
 @DEVICE
 @click.option(

@@ -98,6 +98,8 @@ def document(report: Json, pictures: Sequence[str] = ()) -> str:
     lines += [f"n = {report['n']} predictions of {report['groups']} groups; intervals resample groups.", ""]
     if report["warnings"]:
         lines += ["## Warnings", "", *(f"- {escaped(text)}" for text in report["warnings"]), ""]
+    if safeguards(report):
+        lines += ["## Checks", "", *(f"- {escaped(text)}" for text in safeguards(report)), ""]
     for name, scores in report.get("per_output", {}).items():
         each = [[escaped(output), number(score)] for output, score in scores.items()]
         lines += ["## Outputs", "", *table([["output", f"{metric(name).title}, pooled"], *each]), ""]
@@ -124,6 +126,15 @@ def document(report: Json, pictures: Sequence[str] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
+def safeguards(report: Json) -> list[str]:
+    """Return what was checked, and the control on shuffled labels, one sentence each; see `checks` and `control`."""
+    said = [
+        f"{'ok' if check['ok'] else 'FOUND'}, {check['name']}: {check['said']}" for check in report.get("checks", ())
+    ]
+    control = report.get("control")
+    return said if control is None else [*said, f"{'ok' if control['ok'] else 'FOUND'}, control: {control['said']}"]
+
+
 def terminal(report: Json) -> str:
     """Return the scores as aligned columns, with the warnings below."""
     rows = [["", "mean", "95 % interval", "pooled", "per fold"]]
@@ -148,5 +159,6 @@ def terminal(report: Json) -> str:
     seeds = "1 seed" if len(report["seeds"]) == 1 else f"{len(report['seeds'])} seeds"
     counts = f"n = {report['n']}, {report['groups']} groups, {len(report['splits'])} folds, {seeds}"
     lines.append(f"{counts}, {report['seconds']:.1f} s")
+    lines += [f"Check {printable(text)}" for text in safeguards(report)]
     lines += [f"Warning: {printable(text)}" for text in report["warnings"]]
     return "\n".join(lines)

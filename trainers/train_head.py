@@ -17,26 +17,20 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Protocol
-
-from torch import Tensor
+from typing import Any
 
 from ..store import BadInput, ClipsTable, FeatureStore
 from . import heads, tasks
 from .atomic import make_folder
 from .choices import Wanted, check_choices
-from .device import check_device, cpu_threads, threads_for
+from .device import check_device, cpu_threads
 from .environment import environment
-from .fused import heads_at_once, train_fused
-from .heads._base import Head, HeadCard
-from .labels import labels_of
-from .loop import evaluate, train_alone
+from .fitting import Progress, fit_heads, tested_outputs, worthwhile_threads
 from .options import configure
 from .preparation import prepare
-from .prepared import Prepared
 from .protocol import VALIDATION_FRACTION
 from .report import Report
-from .runs import Outcome, Run, TrainConfig, check_finite
+from .safeguards import safeguarded
 from .tasks import Task
 from .trained import Trained
 from .training_config import training_config
@@ -51,19 +45,6 @@ CLOSED_FORM = (
     "Task `{task}` draws its items {sampler}; the head `{head}` is fitted in closed form, where all of them weigh the "
     "same."
 )
-
-
-class Progress(Protocol):
-    """What shows how far training is; see `cli`."""
-
-    def start(self, total: int, unit: str, what: str) -> None:
-        """Begin, with `total` units of work."""
-
-    def advance(self, note: str = "", steps: int = 1) -> None:
-        """Move on."""
-
-    def close(self) -> None:
-        """End."""
 
 
 def train_head(
@@ -90,6 +71,7 @@ def train_head(
     device: str = "cpu",
     threads: int | None = None,
     fused: bool = True,
+    control: bool = True,
     progress: Progress | None = None,
     **training: Any,
 ) -> Report:
@@ -123,6 +105,7 @@ def train_head(
         device: torch's name of it.
         threads: CPU threads; None: as many as a step is worth (see `device.threads_for`), at most torch's choice.
         fused: train folds and seeds as one program where the head allows it.
+        control: also train once, briefly, on shuffled labels; see `control`.
         progress: told of each epoch.
         training: epochs, batch_size, lr, lr_decay, weight_decay, clip_norm, patience, sampler, optimizer, schedule,
             …: see `TrainConfig`; None, or left out: the task's.
@@ -178,8 +161,9 @@ def train_head(
         fused = fused and models[0].stackable and config.fusable and card.fit is None
         if out is not None:
             make_folder(Path(out))  # now, not after the training: it may be impossible
-        with cpu_threads(_threads(models, runs, config, fused) if threads is None else threads):
-            outcomes = _train(card, models, runs, config, device, fused, progress)
+        with cpu_threads(worthwhile_threads(models, runs, config, fused) if threads is None else threads):
+            outcomes = fit_heads(card, models, runs, config, device, fused, progress)
+            tests = [fold.test for fold in data.plan.folds] * len(seeds)
             trained = Trained(
                 task=chosen,
                 card=card,
@@ -189,7 +173,7 @@ def train_head(
                 seeds=tuple(seeds),
                 runs=runs,
                 outcomes=outcomes,
-                outputs=_tested(models, runs, outcomes, data, config, device),
+                outputs=tested_outputs(models, runs, outcomes, tests, config, device),
             )
             said = {
                 "normalise": normalise,
@@ -199,6 +183,8 @@ def train_head(
                 "fused": fused,
             }
             report = trained.report(said, environment(device), started)
+            report = safeguarded(report, trained, models, opened, device, fused, control)
+            report = dataclasses.replace(report, seconds=time.perf_counter() - started)
     if out is not None:
         trained.saved().write(Path(out))
         report.write(Path(out))
@@ -208,68 +194,3 @@ def train_head(
 def _table(clips: str | os.PathLike[str] | ClipsTable | None) -> ClipsTable | None:
     """Return the table that was given instead of the store's own."""
     return clips if clips is None or isinstance(clips, ClipsTable) else ClipsTable.read_csv(clips, check_media=False)
-
-
-def _threads(models: Sequence[Head], runs: Sequence[Run], config: TrainConfig, fused: bool) -> int:
-    """Return how many CPU threads the training steps are worth."""
-    together = min(len(models), heads_at_once(models[0])) if fused else 1
-    parameters = sum(p.numel() for p in models[0].parameters())
-    return threads_for(together * parameters * max(run.batch_size(config) * run.item_rows() for run in runs))
-
-
-def _train(
-    card: HeadCard,
-    models: Sequence[Head],
-    runs: Sequence[Run],
-    config: TrainConfig,
-    device: str,
-    fused: bool,
-    progress: Progress | None,
-) -> list[Outcome]:
-    """Train all runs, telling of each epoch; heads in closed form have one."""
-    total, done = len(runs) * (config.epochs if card.fit is None else 1), 0
-
-    def on_epoch(run: Run, epoch: int, outputs: Tensor) -> None:
-        nonlocal done
-        done += 1
-        if progress is not None:
-            progress.advance(f"{run.name}, epoch {epoch}")
-
-    if progress is not None:
-        progress.start(total, "epoch", f"{len(runs)} heads")
-    try:
-        if card.fit is not None:
-            outcomes = card.fit(models, runs, config)
-        elif fused:
-            outcomes = train_fused(models, runs, config, device, on_epoch)
-        else:
-            outcomes = [
-                train_alone(model, run, config, device, on_epoch) for model, run in zip(models, runs, strict=True)
-            ]
-        if progress is not None and done < total:
-            progress.advance("stopped early" if card.fit is None else "fitted", total - done)
-    finally:
-        if progress is not None:
-            progress.close()
-    return outcomes
-
-
-def _tested(
-    models: Sequence[Head],
-    runs: Sequence[Run],
-    outcomes: Sequence[Outcome],
-    data: Prepared,
-    config: TrainConfig,
-    device: str,
-) -> list[Tensor]:
-    """Return the outputs of each run's kept head for the labelled rows of its fold's test part, (n, outputs)."""
-    outputs = []
-    for i, (model, run, outcome) in enumerate(zip(models, runs, outcomes, strict=True)):
-        model.load_state_dict(outcome.state)
-        test = data.plan.folds[i % len(data.plan.folds)].test
-        found = evaluate(model.to(device), run.inputs(device), test)
-        keep, _ = labels_of(data.labels).of(test)
-        found = found if keep is None else found[keep]
-        check_finite(found, run.name, outcome.epochs, config)
-        outputs.append(found)
-    return outputs
