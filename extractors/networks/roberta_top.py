@@ -56,11 +56,9 @@ class RobertaTop(nn.Module):
         Returns:
             (B, T, D).
         """
-        attended = None
-        if not bool(mask.all()):
-            lowest = torch.finfo(rows.dtype).min
-            attended = rows.new_zeros(mask.shape).masked_fill(~mask, lowest)[:, None, None]  # (B, 1, 1, T)
-        for block in self.encoder["layer"].values():
+        attended = None if bool(mask.all()) else mask[:, None, None]  # (B, 1, 1, T)
+        blocks: Any = self.encoder["layer"]
+        for block in blocks.values():
             output = block(rows, attended)
             # Up to transformers 4, blocks return a tuple.
             rows = output[0] if isinstance(output, tuple) else output  # (B, T, D)

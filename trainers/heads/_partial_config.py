@@ -175,7 +175,7 @@ def _maps(network: str, pictures: int) -> Iterator[StoredMap]:
     shape = I3DS[network]
     sizes = shape.outputs((pictures, shape.side, shape.side))
     if POOLED in sizes:
-        for name in sorted(boundaries(), key=lambda name: name not in USUAL):
+        for name in (*USUAL, *(name for name in boundaries() if name not in USUAL)):
             yield StoredMap(network, shape, name, sizes[name], math.prod(sizes[POOLED]))
 
 

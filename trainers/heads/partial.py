@@ -115,7 +115,8 @@ class Partial(Mlp):
             rows, mask = values[role], given.pop(role, None)
             if mask is None:  # a single row of each item
                 rows, mask = rows.unsqueeze(1), torch.ones(len(rows), 1, dtype=torch.bool, device=rows.device)
-            values[role] = self.get_submodule(f"{role}_enc").per_item(rows, mask)
+            top: Any = self.get_submodule(f"{role}_enc")
+            values[role] = top.per_item(rows, mask)
         return super().forward(values, given, dropout=dropout)
 
 
