@@ -39,7 +39,7 @@ class Partial(Mlp):
     Raises:
         MissingExtra: if transformers is not installed, and a text's top is wanted.
         NotFound: for `frozen` that fits no parameter.
-        BadInput: if an input is no such inside of a backbone, or start weights do not fit.
+        BadInput: if an input is no such inside of a backbone.
     """
 
     takes: ClassVar[str] = "rows"
@@ -66,11 +66,11 @@ class Partial(Mlp):
     def _start(self, tops: Mapping[str, I3dTop | RobertaTokens]) -> None:
         """Put the start weights in.
 
-        A trained head is built anew from its settings wherever it is applied, and there need not be the weights that
-        its training started from: it gets its own. So a file that is absent is an error as soon as the head is used
-        without having got weights of its own.
+        A trained head is built anew from its settings wherever it is applied, and the weights that its training started
+        from need not be there: it gets its own. So a file that is absent, or another one, is an error as soon as the
+        head is used without having got weights of its own.
         """
-        self._absent: NotFound | None = None
+        self._refused: NotFound | BadInput | None = None
         for role, top in tops.items():
             setting = f"{role}_weights"
             source = getattr(self.config, setting)
@@ -78,8 +78,8 @@ class Partial(Mlp):
                 continue
             try:
                 found = start_weights(source, top.state_dict(), setting)
-            except NotFound as error:
-                self._absent = error
+            except (NotFound, BadInput) as error:
+                self._refused = error
             else:
                 top.load_state_dict(found, strict=False)  # counters may be absent; `start_weights` allows nothing else
         self.register_load_state_dict_post_hook(_whole)
@@ -95,11 +95,11 @@ class Partial(Mlp):
         """Return (B, outputs); see `Head.forward`. Times have no effect.
 
         Raises:
-            NotFound: if the start weights are absent, and the head has no others.
+            NotFound, BadInput: if the start weights are absent or do not fit, and the head has no others.
             BadInput: for rows that have a label each, an item that lacks an input, or a text that is too long.
         """
-        if self._absent is not None:
-            raise self._absent
+        if self._refused is not None:
+            raise self._refused
         if entities is not None:
             raise BadInput(
                 "The head `partial` was given rows that have a label each.",
@@ -162,7 +162,7 @@ def _check_there(role: str, mask: Tensor) -> None:
 def _whole(head: Any, keys: Any) -> None:
     """Note that a head has got all its weights."""
     if not keys.missing_keys:
-        head._absent = None
+        head._refused = None
 
 
 CARD = HeadCard(

@@ -269,6 +269,9 @@ def test_an_absent_start_is_an_error_unless_the_head_gets_weights_of_its_own(wei
 
 
 def test_start_weights_that_do_not_fit_are_refused(weights: dict[str, str], tmp_path: Path) -> None:
+    def used(**settings: str) -> None:
+        head(**settings)(*inputs())
+
     top = head().get_submodule("video_enc").state_dict()
     name = "Mixed_5b.b0.conv3d.weight"
     cases = {
@@ -280,7 +283,7 @@ def test_start_weights_that_do_not_fit_are_refused(weights: dict[str, str], tmp_
     for said, tensors in cases.items():
         save_file(tensors, tmp_path / "x.safetensors")
         with pytest.raises(BadInput, match=said):
-            head(video_weights=str(tmp_path / "x.safetensors"))
+            used(video_weights=str(tmp_path / "x.safetensors"))
     # Published files are old: their batch norms count no steps, and their floats may be halves.
     halves = {key: x.half() for key, x in top.items() if not key.endswith("num_batches_tracked")}
     save_file(halves, tmp_path / "x.safetensors")
@@ -288,9 +291,9 @@ def test_start_weights_that_do_not_fit_are_refused(weights: dict[str, str], tmp_
     torch.testing.assert_close(found, top[name].half().float(), atol=0, rtol=0)
     (tmp_path / "x.safetensors").write_bytes(b"\x80\x02}q\x00.")
     with pytest.raises(BadInput, match="import-weights"):
-        head(video_weights=str(tmp_path / "x.safetensors"))
+        used(video_weights=str(tmp_path / "x.safetensors"))
     with pytest.raises(BadInput, match="missing: encoder"):
-        head(text_weights=weights["video_weights"])
+        used(text_weights=weights["video_weights"])
 
 
 @pytest.mark.parametrize(
