@@ -49,7 +49,8 @@ def drop(
             return _drop_all(store, committed, wait_s)
         committed = committed.from_segments_alone()
         there = _positions(committed, keys)
-        series = sum(committed._with_ids().has_series(set(keys)))
+        unique = set(keys)
+        series = len(unique) - len(committed._with_ids().missing(unique))
         affected = {name for name, _ in there}
         problems = merge_segments(store, store._committed(feature_set), there, affected)
         if problems:

@@ -242,9 +242,8 @@ class FeatureStore:
         Raises:
             NotFound, Corrupt: as `series`.
         """
-        wanted = list(keys)
-        there = self._committed(feature_set).ask(lambda index: index.has_series(wanted))
-        return [Key(*key) for key, found in zip(wanted, there, strict=True) if not found]
+        wanted = list(keys)  # it may be looked at twice
+        return self._committed(feature_set).ask(lambda index: index.missing(wanted))
 
     def failures(self, feature_set: str) -> list[Failure]:
         """Return the keys that have no series, only a recorded failure, each with its newest reason.

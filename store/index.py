@@ -81,20 +81,21 @@ class KeyIndex:
                 return table, entry
         return None
 
-    def has_series(self, keys: Iterable[tuple[str, str | None]]) -> list[bool]:
-        """Return for each key whether there is a series of it."""
-        found = []
+    def missing(self, keys: Iterable[tuple[str, str | None]]) -> list[Key]:
+        """Return those keys of which there is no series, in their order."""
+        absent = []
         for clip_id, entity_id in keys:
             clip, entity = encode_key(clip_id, entity_id)
             wanted = hash_key(clip, entity)
-            there = False
             for table, hashes, status, dead in self._searched:
                 entry = _find(table, hashes, wanted, clip, entity)
-                if entry is not None and entry not in dead:
-                    there = status[entry] == OK
+                if entry is not None and not (dead and entry in dead):
+                    if status[entry] != OK:
+                        absent.append(Key(clip_id, entity_id))
                     break
-            found.append(there)
-        return found
+            else:
+                absent.append(Key(clip_id, entity_id))
+        return absent
 
     def entries(self, status: int) -> list[np.ndarray]:
         """Return for each table the live entries of a status, in order of their hashes."""

@@ -143,6 +143,7 @@ class MergedTable:
             raise corrupt(file.where, f"Its attributes are not those of a merged index: {error!r}.") from error
         self.hashes = file.array("key_hash")
         self._ids: tuple[Texts, Texts] | None = None
+        self._packed: tuple[memoryview, memoryview, memoryview, memoryview]  # the same, once they are there
         self._check()
 
     def _check(self) -> None:
@@ -203,17 +204,19 @@ class MergedTable:
         )
         if clips.any_empty():
             raise corrupt(self.file.where, "A clip_id is empty.")
+        self._packed = clips.ends, clips.bytes, entities.ends, entities.bytes
         self._ids = clips, entities
         return self._ids
 
     def is_key(self, entry: int, clip: bytes, entity: bytes) -> bool:
         """Return whether this is the key of an entry."""
-        clips, entities = self._ids or self._texts()
-        at, data = clips.ends, clips.bytes  # not by calls: look-ups are made by the million
-        if data[at[entry] : at[entry + 1]] != clip:
-            return False
-        at, data = entities.ends, entities.bytes
-        return data[at[entry] : at[entry + 1]] == entity
+        if self._ids is None:
+            self._texts()
+        clip_ends, clips, entity_ends, entities = self._packed  # not by calls: look-ups are made by the million
+        return (
+            clips[clip_ends[entry] : clip_ends[entry + 1]] == clip
+            and entities[entity_ends[entry] : entity_ends[entry + 1]] == entity
+        )
 
     def place(self, entry: int, key: Key) -> Place:
         """Return where the rows of an entry's series are in its segment."""
