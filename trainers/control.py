@@ -6,7 +6,7 @@ a turn, so that neighbours stay alike. What a head still finds it found through 
 declared, a selection on the test part, a label among the features.
 
 It has to cost little: the first seed only, as many folds as give 100 tested rows of two groups (often the first alone),
-a tenth of the epochs.
+a fifteenth of the epochs.
 
 What chance gives is measured, not assumed: the control's predictions are scored against 200 further shuffles of the
 tested labels; the interval holds 95 % of these scores. An alarm takes p <= 0.01, so that one honest run in a hundred
@@ -25,7 +25,8 @@ import torch
 from torch import Tensor
 
 from ..store.errors import BadInput
-from .fitting import fit_heads, tested_outputs
+from .device import cpu_threads
+from .fitting import fit_heads, tested_outputs, worthwhile_threads
 from .groups import Ints
 from .heads._base import HeadCard
 from .labels import RowLabels, labels_of
@@ -37,7 +38,7 @@ from .runs import Run, TrainConfig
 
 SHUFFLES = 200
 ALARM = 0.01
-EPOCH_SHARE = 10  # the control trains for so many times fewer epochs
+EPOCH_SHARE = 15  # the control trains for so many times fewer epochs: a few hundredths of the time of all folds
 ENOUGH_ROWS, ENOUGH_GROUPS = 100, 2
 
 
@@ -123,8 +124,9 @@ def run_control(
     ours = [replace(runs[i], name=f"control.{runs[i].name}", labels=labels) for i in chosen]
     try:
         models = [run.new_head(card, data.outputs, head_config) for run in ours]
-        outcomes = fit_heads(card, models, ours, brief, device, fused)
-        outputs = tested_outputs(models, ours, outcomes, [fold.test for fold in folds], brief, device)
+        with cpu_threads(min(torch.get_num_threads(), worthwhile_threads(models, ours, brief, fused))):
+            outcomes = fit_heads(card, models, ours, brief, device, fused)
+            outputs = tested_outputs(models, ours, outcomes, [fold.test for fold in folds], brief, device)
     except BadInput as error:  # its labels may have become one class, or its loss infinite: no reason to end here
         return Control(score=None, low=None, high=None, p=None, reason=error.found, **said)
     one = metric(config.metric)
