@@ -150,7 +150,7 @@ def check_padding(data: Prepared, model: Head, run: Run, store: FeatureStore) ->
     rng = np.random.default_rng(0)
     items = np.sort(rng.permutation(len(data.keys))[:SAMPLE])
     features = run.inputs("cpu").features
-    parts = features.split(features.matrix)  # type: ignore[union-attr, arg-type]
+    parts = features.split(features.matrix)  # type: ignore[union-attr]
     for role, spec in data.specs.items():
         for item, place in zip(items, find_places(store, spec.name, [data.keys[i] for i in items]), strict=True):
             if place is None:
