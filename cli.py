@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from cuebank.commands import demo, evaluate, extract, import_labels, import_weights, listings, store, train
+from cuebank.commands import benchmark, demo, evaluate, extract, import_labels, import_weights, listings, store, train
 from cuebank.commands.terminal import FAILED, INTERRUPTED, fail
 
 
@@ -49,6 +49,7 @@ for _command in (
     train.train_head,
     train.predict,
     evaluate.evaluate,
+    benchmark.benchmark,
     import_labels.import_labels,
     import_weights.import_weights,
     store.store,

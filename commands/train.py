@@ -17,6 +17,13 @@ MEMORY = click.option(
     help="GiB that rows of features may take; more are streamed from the store.  [default: half of what is free]",
 )
 
+CONTROL = click.option(
+    "--control/--no-control",
+    default=True,
+    show_default=True,
+    help="Train once more, briefly, on shuffled labels: its score must be one of chance.",
+)
+
 
 @click.command("train-head")
 @click.option("--task", required=True, help="`cuebank tasks` lists them; or a TOML file of your own.")
@@ -71,12 +78,7 @@ MEMORY = click.option(
 @click.option("--normalise", type=click.Choice(["none", "standard"]), help="[default: the task's, else none]")
 @click.option("--openface-norm", help="Fixed min_vec/max_vec (.npz), or none.  [default: fitted on training rows]")
 @click.option("--clips", type=PATH, help="Table with labels, groups, folds.  [default: the newest in the store]")
-@click.option(
-    "--control/--no-control",
-    default=True,
-    show_default=True,
-    help="Train once more, briefly, on shuffled labels: its score must be one of chance.",
-)
+@CONTROL
 @MEMORY
 @DEVICE
 @click.option(

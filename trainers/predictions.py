@@ -80,7 +80,7 @@ class Predictions:
             by_kind.setdefault(metric(name).kind, []).append(name)
         for kind, names in by_kind.items():
             scores |= score_with_intervals(
-                self._scored(kind, names),
+                self.scored(kind, names),
                 self.labels,
                 self.folds,
                 self.groups,
@@ -99,7 +99,7 @@ class Predictions:
             for k, output in enumerate(self.names if len(self.names) > 1 else ())
         }
 
-    def _scored(self, kind: str, names: Sequence[str]) -> npt.NDArray[Any]:
+    def scored(self, kind: str, names: Sequence[str]) -> npt.NDArray[Any]:
         """Return what a kind of metric looks at: the predictions, or the probability of the second of two classes."""
         if kind != "scores":
             return self.preds
