@@ -11,6 +11,7 @@ from .errors import BadInput
 
 SLACK_ROWS = 1e-6  # what is left of a row number after rounding
 _LEAST_OFF = 2 * SLACK_ROWS
+LEAST_S = 1e-200  # a shorter series has no rate that a number can hold
 
 
 class Stretch:
@@ -75,7 +76,7 @@ class Stretch:
         """Find the line on which the rows lie, and how far they are off it; NaN if there is none."""
         rows = times[self.first : self.last]
         self._begin_s = math.nan
-        if len(rows) > 1 and rows[-1] > rows[0]:
+        if len(rows) > 1 and rows[-1] - rows[0] > LEAST_S:
             self._begin_s = rows.item(0)
             # The same objects for all series of a set: they stay in the processor's cache.
             if rate_hz is not None and self._farthest(rows, rate_hz) < SLACK_ROWS:
