@@ -23,7 +23,19 @@ from .report import Report
 
 FORMAT = 1
 # What of a report the leaderboard needs; the rest can be had by `train-head` with the same settings.
-KEPT = ("metric", "n", "groups", "seconds", "parameters", "control", "checks", "warnings", "environment", "protocol")
+KEPT = (
+    "metric",
+    "n",
+    "groups",
+    "protocol",
+    "intervals_widened",
+    "parameters",
+    "control",
+    "checks",
+    "warnings",
+    "seconds",
+    "environment",
+)
 
 
 @dataclass(frozen=True)

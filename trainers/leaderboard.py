@@ -176,7 +176,9 @@ def _entry(task: Task, cells: Sequence[Ended], resamples: int) -> Entry:
         head=cells[0].cell.head,
         inputs=cells[0].cell.inputs,
         seeds=tuple(found.seeds),
-        scores=found.score(task.metrics, resamples=resamples),
+        scores=found.score(
+            task.metrics, resamples=resamples, widen=float(cells[0].report.get("intervals_widened", 1.0))
+        ),
         predictions=found,
         seconds=sum(float(one.report["seconds"]) for one in cells),
         parameters=int(cells[0].report.get("parameters", 0)),

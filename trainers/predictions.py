@@ -72,7 +72,9 @@ class Predictions:
                 "Give one value for each row, and preds (seeds, rows).",
             )
 
-    def score(self, metrics: Sequence[str], resamples: int = RESAMPLES, seed: int = 0) -> dict[str, Score]:
+    def score(
+        self, metrics: Sequence[str], resamples: int = RESAMPLES, seed: int = 0, widen: float = 1.0
+    ) -> dict[str, Score]:
         """Score them with intervals over groups; see `score_with_intervals`. Of several outputs, the mean is scored."""
         scores: dict[str, Score] = {}
         by_kind: dict[str, list[str]] = {}
@@ -88,6 +90,7 @@ class Predictions:
                 fold_names=self.fold_names,
                 resamples=resamples,
                 seed=seed,
+                widen=widen,
             )
         return {name: scores[name] for name in metrics}
 

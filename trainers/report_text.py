@@ -95,7 +95,10 @@ def document(report: Json, pictures: Sequence[str] = ()) -> str:
         bounds = interval(score["low"], score["high"]), interval(score["pooled_low"], score["pooled_high"])
         rows.append([title, number(score["mean"]), bounds[0], number(score["pooled"]), bounds[1]])
     lines += [*table(rows), ""]
-    lines += [f"n = {report['n']} predictions of {report['groups']} groups; intervals resample groups.", ""]
+    wide = report.get("intervals_widened", 1)
+    said = "intervals resample groups"
+    said += f", made {number(wide)} times as wide: folds share training rows, groups are few" if wide > 1 else ""
+    lines += [f"n = {report['n']} predictions of {report['groups']} groups; {said}.", ""]
     if report["warnings"]:
         lines += ["## Warnings", "", *(f"- {escaped(text)}" for text in report["warnings"]), ""]
     if safeguards(report):

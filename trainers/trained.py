@@ -21,6 +21,7 @@ from .report import Curve, Report, describe_splits
 from .runs import Outcome, Run, TrainConfig
 from .saved_head import Member, SavedHead, hashes
 from .tasks import Task
+from .widening import widening
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +79,8 @@ class Trained:
         settings = {**dataclasses.asdict(self.config), **more}
         if "openface" not in data.specs:
             settings.pop("openface_norm", None)
-        metrics = predictions.score(self.task.metrics)
+        widen = widening(data.plan, predictions.tested_groups(), data.weights())
+        metrics = predictions.score(self.task.metrics, widen=widen)
         return Report(
             task=self.task.name,
             task_version=self.task.version,
@@ -100,6 +102,7 @@ class Trained:
             warnings=self._warnings(),
             extra={
                 "parameters": sum(value.numel() for value in self.outcomes[0].state.values()),
+                "intervals_widened": round(widen, 4),
                 "left_out": data.left_out.counts(),
                 **({} if data.clock is None else {"clock": dict(data.clock)}),
             },
