@@ -7,6 +7,7 @@ validation rows. Features are arrays in memory; there is no data loader and no w
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ..store.errors import BadInput
 from .heads._base import Head
-from .labels import labels_of
+from .labels import ItemLabels, RowLabels, labels_of
 from .losses import Loss
 from .metrics import Metric
 from .row_inputs import RowInputs
@@ -25,6 +27,43 @@ from .schedule import next_lr
 # Called after each epoch with the run, the epoch (from 1) and the outputs for its validation rows (M, outputs).
 OnEpoch = Callable[[Run, int, Tensor], None]
 BETA2 = 0.999  # of Adam, in all published systems
+
+
+@dataclass(frozen=True, eq=False)
+class BatchTarget:
+    """What one step is trained towards, see `heads._base.Target`.
+
+    Args:
+        labels: of the run.
+        items: item numbers of the batch, (B,).
+        criterion: the run's loss.
+        epoch: counted from 1.
+    """
+
+    labels: ItemLabels | RowLabels
+    items: Tensor
+    criterion: Loss
+    epoch: int
+
+    def loss(self, outputs: Tensor) -> Tensor:
+        """Return the loss of outputs (B, outputs) or (B, T, outputs) against the batch's labels."""
+        return self.loss_of(*self.labels.pick(outputs, self.items))
+
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """Return the labels of all rows, (B, T) or (B, T, K), and which of them count, (B, T)."""
+        labels = self.labels
+        if isinstance(labels, ItemLabels):
+            raise BadInput(
+                "The losses of a head were to be computed row by row.",
+                "The task has one label for each clip.",
+                "Use a task of unit `row` (`cuebank tasks` lists them), or another head.",
+            )
+        index, inside = (part.to(labels.labelled.device) for part in labels.spans.padded(self.items.cpu()))
+        return labels.values[index], labels.labelled[index] & inside
+
+    def loss_of(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of outputs (n, outputs) against labels (n,) or (n, K)."""
+        return loss_of(self.criterion, outputs, labels)
 
 
 def train_alone(
@@ -58,11 +97,9 @@ def train_alone(
             losses = []
             for step, items in enumerate(draws.batches(epoch)):
                 items = items.to(device)  # (B,)
-                outputs = head(
-                    **inputs.arguments(items),
-                    dropout={site: mask[step, : len(items)] for site, mask in dropped.items()},
-                )  # (B, outputs), or (B, T, outputs)
-                value = loss_of(criterion, *labels.pick(outputs, items))
+                arguments = inputs.arguments(items)
+                arguments["dropout"] = {site: mask[step, : len(items)] for site, mask in dropped.items()}
+                value = head.training_loss(arguments, BatchTarget(labels, items, criterion, epoch))
                 optimizer.zero_grad()
                 value.backward()
                 if config.clip_norm:

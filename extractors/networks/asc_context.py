@@ -1,14 +1,13 @@
 """The context head of Active Speakers in Context: attention over a grid of moments and speakers, then an LSTM.
 
 Source: Alcázar et al., "Active Speakers in Context", CVPR 2020, written from a description; names of tensors are the
-original's. What differs: cells of the grid that are missing are masked.
+original's.
 
 B is faces in question, L moments around each, S speakers (the one in question first), C columns.
 """
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 MOMENTS, SPEAKERS, HIDDEN, COLUMNS = 11, 3, 128, 1024
@@ -29,16 +28,13 @@ class GridAttention(nn.Module):
             self.add_module(f"{name}_bn", nn.BatchNorm2d(hidden))
         self.omega, self.omega_bn = nn.Conv2d(hidden, columns, 1), nn.BatchNorm2d(columns)
 
-    def forward(self, x: Tensor, there: Tensor | None = None) -> Tensor:
-        """(B, C, L, S) to the same; cells that are not `there` (B, L, S) are seen by nobody."""
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, L, S) to the same."""
         theta, phi, gamma = (
             self.get_submodule(f"{name}_bn")(self.get_submodule(name)(x)).flatten(2)  # (B, hidden, L * S)
             for name in ("theta", "phi", "gamma")
         )
         likeness = theta.transpose(1, 2) @ phi  # (B, L * S, L * S)
-        if there is not None:
-            cells = there.flatten(1)
-            likeness = likeness.masked_fill(~(cells[:, None] & cells[:, :, None]), -torch.inf)
         # One softmax over all pairs of cells, as published, not one for each cell.
         weights = likeness.flatten(1).softmax(1).view_as(likeness)
         seen = gamma @ weights.transpose(1, 2)  # (B, hidden, L * S)
@@ -69,16 +65,9 @@ class AscContext(nn.Module):
         self.lstm = nn.LSTM(columns, hidden, batch_first=True)
         self.fc_final = nn.Linear(moments * speakers * hidden, outputs)
 
-    def forward(self, x: Tensor, there: Tensor | None = None) -> Tensor:
-        """Return logits (B, outputs).
-
-        Args:
-            x: embeddings (B, C, L, S); 0 where they are missing.
-            there: (B, L, S), which are not missing, at least one of each grid; None: all are there.
-        """
-        cells = self.sat(x, there)
-        if there is not None:
-            cells = torch.where(there[:, None], cells, 0.0)
-        rows, _ = self.lstm(cells.flatten(2).transpose(1, 2))  # (B, L * S, hidden): moment after moment
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits (B, outputs) from embeddings (B, C, L, S)."""
+        cells = self.sat(x).flatten(2).transpose(1, 2)  # (B, L * S, C): moment after moment
+        rows, _ = self.lstm(cells)  # (B, L * S, hidden)
         logits: Tensor = self.fc_final(rows.flatten(1))
         return logits

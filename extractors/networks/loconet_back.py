@@ -74,14 +74,12 @@ class LoCoNetBack(CrossedBack):
         """
         x = torch.cat([crossed_audio, crossed_visual], -1)  # (B, S, T, 2D)
         flat = None if there is None else there.flatten(0, 1)
-        for i, layer in enumerate(self.model["convAV"].children()):
-            if i % 2 == 0:
-                if there is not None:
-                    x = torch.where(there[..., None], x, 0.0)
+        for layer in self.model["convAV"].children():
+            if there is not None:
+                x = torch.where(there[..., None], x, 0.0)
+            if isinstance(layer, SpeakerConvolution):
                 x = layer(x.movedim(-1, 1)).movedim(1, -1)
             else:
-                if there is not None:
-                    x = torch.where(there[..., None], x, 0.0)
                 rows = x.flatten(0, 1)  # (B * S, T, 2D)
                 x = layer(rows, rows, flat).view_as(x)
         return x

@@ -69,7 +69,7 @@ class CrossedBack(nn.Module):
     def cross(
         self, audio: Tensor, visual: Tensor, audio_there: Tensor | None = None, visual_there: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """Return both sequences, each having seen the other: (B, T, D) each.
+        """Return both sequences, each having seen the other: (B, T, D) each, 0 where they are missing.
 
         Args:
             audio, visual: embeddings of the same rows, (B, T, D); 0 where they are missing.
@@ -77,7 +77,8 @@ class CrossedBack(nn.Module):
         """
         crossed_audio: Tensor = self.model["crossA2V"](audio, visual, audio_there)
         crossed_visual: Tensor = self.model["crossV2A"](visual, audio, visual_there)
-        return crossed_audio, crossed_visual
+        # Layer norm would blow up what little attention adds to a missing row, and its gradient.
+        return _only(crossed_audio, audio_there), _only(crossed_visual, visual_there)
 
 
 class TalkNetBack(CrossedBack):
@@ -92,8 +93,6 @@ class TalkNetBack(CrossedBack):
     def fuse(self, crossed_audio: Tensor, crossed_visual: Tensor, there: Tensor | None = None) -> Tensor:
         """Return (B, T, 2D) from what `cross` gives; rows that are not `there` (B, T) are seen by nobody."""
         joint = torch.cat([crossed_audio, crossed_visual], -1)
-        if there is not None:
-            joint = torch.where(there[..., None], joint, 0.0)
         fused: Tensor = self.model["selfAV"](joint, joint, there)
         return fused
 
@@ -104,3 +103,7 @@ class TalkNetBack(CrossedBack):
         there = None if audio_there is None or visual_there is None else audio_there | visual_there
         logits: Tensor = self.lossAV["FC"](self.fuse(*self.cross(audio, visual, audio_there, visual_there), there))
         return logits
+
+
+def _only(rows: Tensor, there: Tensor | None) -> Tensor:
+    return rows if there is None else torch.where(there[..., None], rows, 0.0)

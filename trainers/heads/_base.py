@@ -11,7 +11,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from torch import Tensor, nn
 
@@ -21,6 +21,27 @@ if TYPE_CHECKING:
 # (untrained heads, their runs, how to train) -> one outcome for each run, in their order.
 Fit = Callable[[Sequence["Head"], Sequence["Run"], "TrainConfig"], list["Outcome"]]
 TAKES, SCOPES = ("vector", "rows"), ("entity", "clip")
+
+
+class Target(Protocol):
+    """What a head is trained towards in one step: the labels of a batch, and the loss that was chosen for the run."""
+
+    @property
+    def epoch(self) -> int:
+        """Which epoch it is, counted from 1."""
+
+    def loss(self, outputs: Tensor) -> Tensor:
+        """Return the loss of the batch's outputs, as `forward` gives them: a scalar."""
+
+    def rows(self) -> tuple[Tensor, Tensor]:
+        """Return the labels of all rows, (B, T) or (B, T, K), and which of them count, (B, T) bool.
+
+        Raises:
+            BadInput: in tasks of unit `clip`.
+        """
+
+    def loss_of(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Return the loss of some outputs (n, outputs), n >= 1, against their labels (n,) or (n, K): a scalar."""
 
 
 class Head(nn.Module, ABC):
@@ -77,6 +98,18 @@ class Head(nn.Module, ABC):
             dropout: site -> (B, width), 0 where dropped and 1 / (1 - p) elsewhere. None in training mode: drawn
                 here.
         """
+
+    def training_loss(self, arguments: Mapping[str, Any], target: Target) -> Tensor:
+        """Return what a training step lowers, a scalar; heads with losses of their own override it.
+
+        Only `loop` asks: heads that are stacked (`stackable`) are trained on the run's loss alone. The losses that are
+        reported for validation and test are the run's loss of what `forward` gives.
+
+        Args:
+            arguments: of `forward`, by name.
+            target: the batch's labels and the run's loss.
+        """
+        return target.loss(self(**arguments))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Both networks of Active Speakers in Context against recorded outputs; cells of the grid that are missing."""
+"""Both networks of Active Speakers in Context against recorded outputs; the attention over the whole grid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from cuebank.extractors.networks.asc_context import AscContext
+from cuebank.extractors.networks.asc_context import AscContext, GridAttention
 from cuebank.extractors.networks.asc_encoder import AscEncoder
 
 
@@ -56,26 +56,27 @@ def test_the_context_head_gives_the_recorded_logits(golden_case: Any) -> None:
     with torch.inference_mode():
         close(network.sat(x).mean(1), arrays["sat_mean_over_channels"], 1e-5)
         close(network(x), arrays["logits"], 1e-5)
-        every = torch.ones(x.shape[0], *x.shape[2:], dtype=torch.bool)
-        close(network(x, every), arrays["logits"], 1e-5)
 
 
-def test_missing_cells_of_the_grid_are_seen_by_nobody() -> None:
+def test_cells_share_one_softmax_over_all_pairs() -> None:
     torch.manual_seed(0)
-    network = AscContext(6, 2, moments=5, speakers=2, hidden=4).double().eval()
-    x, there = torch.randn(3, 6, 5, 2, dtype=torch.float64), torch.rand(3, 5, 2) < 0.6
-    there[:, 2, 0] = True
-    x = torch.where(there[:, None], x, 0.0)
-    attended = network.sat(x, there)
+    attention = GridAttention(6, 4).double().eval()
+    x = torch.randn(2, 6, 5, 3, dtype=torch.float64)
     theta, phi, gamma = (
-        network.sat.get_submodule(f"{name}_bn")(network.sat.get_submodule(name)(x))
-        for name in ("theta", "phi", "gamma")
+        attention.get_submodule(f"{name}_bn")(attention.get_submodule(name)(x)) for name in ("theta", "phi", "gamma")
     )
-    for i in range(3):
-        cells = [part[i].flatten(1)[:, there[i].flatten()] for part in (theta, phi, gamma)]
-        weights = (cells[0].T @ cells[1]).flatten().softmax(0).view(2 * [int(there[i].sum())])
-        seen = cells[2] @ weights.T
-        wanted = network.sat.omega_bn(network.sat.omega(seen[None, :, :, None]))[0, :, :, 0]
-        found = (attended - x)[i].flatten(1)[:, there[i].flatten()]
-        torch.testing.assert_close(found, wanted, atol=1e-12, rtol=0)
-    assert network(x, there).isfinite().all()
+    likeness = torch.einsum("bcls,bcmt->blsmt", theta, phi)
+    weights = likeness.exp() / likeness.exp().sum((1, 2, 3, 4), keepdim=True)
+    seen = torch.einsum("blsmt,bcmt->bcls", weights, gamma)
+    torch.testing.assert_close(attention(x), attention.omega_bn(attention.omega(seen)) + x, atol=1e-12, rtol=0)
+
+
+def test_the_order_of_moments_matters_and_that_of_cells_is_moment_after_moment() -> None:
+    torch.manual_seed(0)
+    network = AscContext(6, 2, moments=3, speakers=2, hidden=4).double().eval()
+    seen: list[Tensor] = []
+    network.lstm.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.randn(1, 6, 3, 2, dtype=torch.float64)
+    assert not torch.allclose(network(x), network(x.flip(2)))
+    cells = network.sat(x)
+    torch.testing.assert_close(seen[0][0], torch.stack([cells[0, :, i, j] for i in range(3) for j in range(2)]))

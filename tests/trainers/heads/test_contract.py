@@ -44,6 +44,12 @@ class Case:
 
 # head, and a name for the variant -> what it is tried on; heads that are not here are tried on `Case()`.
 CASES = {
+    "asd": Case("row", {"audio": 16, "visual": 16}),
+    "asd, as TalkNet": Case("row", {"audio": 16, "video": 16}, {"backend": "talknet", "losses": "plain"}),
+    "asd-context": Case("row", {"audio": 16, "visual": 16}, {"losses": "plain", "layers": 2}),
+    "asd-context, as ASC": Case(
+        "row", {"audio": 5, "visual": 7}, {"backend": "asc", "hidden_size": 8, "moments": 3, "stride": 2}
+    ),
     "temporal-gnn": Case("row"),
     "temporal-gnn, with boxes": Case("row", {"visual": 5, "audio": 3, "boxes": 4}),
     "perceiver, tokens of all inputs": Case(settings={"tokens": "joined", "time_encoding": "slots"}),
