@@ -284,5 +284,5 @@ def test_speakers_are_found_from_stored_sound_and_faces_along_time(tmp_path: Pat
     store = plant(tmp_path / "f.zarr")
     settings = {"backend": backend, "dropout": "0"}
     report = train_head("asd", store, settings=settings, folds=2, epochs=12, batch_size=4, lr=1e-2, control=False)
-    # light-asd sees neighbours in their order, and so the mean; attention without positions sees the row itself best
-    assert report.metrics["map_ava"].mean > (0.9 if backend == "light-asd" else 0.6)
+    # GRUs know who a row's neighbours are, and so their mean; attention without positions sees the row itself best
+    assert (0.9 if backend == "light-asd" else 0.6) < report.metrics["map_ava"].mean <= 1
