@@ -1,6 +1,6 @@
-"""Work for two threads: numpy and torch let others run while they convert or copy a block.
+"""Work for several threads: numpy and torch let others run while they convert, copy or compute.
 
-More than two would wait for each other and for the memory.
+Two, where blocks are copied: more would wait for each other and for the memory.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ _pools: dict[str, ThreadPoolExecutor] = {}
 os.register_at_fork(after_in_child=_pools.clear)  # in a fork their threads do not exist
 
 
-def share_jobs(jobs: Iterable[Job], begin: Callable[[], Callable[[Job], None]], torch: Any = None) -> None:
+def share_jobs(
+    jobs: Iterable[Job], begin: Callable[[], Callable[[Job], None]], torch: Any = None, threads: int = 2
+) -> None:
     """Do all jobs on two threads; each takes the next as soon as it has finished one.
 
     Args:
         jobs: may be made while others are done; only one thread at a time makes one.
         begin: called once on each thread, returns what does a job there.
         torch: the module, if jobs call it; it starts no further threads for them then.
+        threads: how many, where torch is given.
 
     Raises:
         Exception: what a job, or making one, raised; jobs that were not begun are not done then.
@@ -45,7 +48,8 @@ def share_jobs(jobs: Iterable[Job], begin: Callable[[], Callable[[Job], None]], 
             failed.set()
             raise
 
-    others = [_pool().submit(work)] if torch is None else [_torch_pool(torch).submit(work) for _ in range(2)]
+    pool, count = (_pool(), 1) if torch is None else (_torch_pool(torch, threads), threads)
+    others = [pool.submit(work) for _ in range(count)]
     try:
         if torch is None:
             work()
@@ -63,24 +67,25 @@ def _pool() -> ThreadPoolExecutor:
     return _pools["numpy"]
 
 
-def _torch_pool(torch: Any) -> ThreadPoolExecutor:
-    """Return two threads on which torch works alone.
+def _torch_pool(torch: Any, threads: int) -> ThreadPoolExecutor:
+    """Return threads on which torch works alone.
 
     Its own helpers wait for each other, which on a busy machine takes a hundred times longer than the work.
     """
-    if "torch" not in _pools:
-        threads, both = torch.get_num_threads(), threading.Barrier(2)
-        pool = ThreadPoolExecutor(2, thread_name_prefix="cuebank-torch")
+    name = f"torch-{threads}"
+    if name not in _pools:
+        own, all_here = torch.get_num_threads(), threading.Barrier(threads)
+        pool = ThreadPoolExecutor(threads, thread_name_prefix=f"cuebank-{name}")
 
         def begin(_: int) -> None:
             torch.get_num_threads()  # has it look at what the thread inherits, before that is changed
             torch.set_num_threads(1)
-            both.wait()
+            all_here.wait()
 
-        list(pool.map(begin, range(2)))
-        torch.set_num_threads(threads)  # each thread has its own number, but those to come inherit the last one set
-        _pools["torch"] = pool
-    return _pools["torch"]
+        list(pool.map(begin, range(threads)))
+        torch.set_num_threads(own)  # each thread has its own number, but those to come inherit the last one set
+        _pools[name] = pool
+    return _pools[name]
 
 
 def processors() -> int:

@@ -7,11 +7,8 @@ among threads that compute alone, and what is left to one thread is done without
 
 from __future__ import annotations
 
-import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -19,10 +16,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ...store.parallel import share_jobs
+
 Job = TypeVar("Job")
-_pools: dict[int, ThreadPoolExecutor] = {}
 _allowed = threading.local()  # in a thread that is alone: how many threads it may share jobs with
-os.register_at_fork(after_in_child=_pools.clear)  # in a fork their threads do not exist
 
 
 def share(jobs: Iterable[Job], begin: Callable[[], Callable[[Job], None]], device: torch.device) -> None:
@@ -36,31 +33,19 @@ def share(jobs: Iterable[Job], begin: Callable[[], Callable[[Job], None]], devic
     Raises:
         Exception: what a job raised; jobs that were not begun are not done then.
     """
-    left = deque(jobs)
 
-    def work() -> None:
+    def without_gradients() -> Callable[[Job], None]:
         with torch.no_grad():  # each thread has its own switch
-            do = begin()
-            while True:
-                try:
-                    job = left.popleft()
-                except IndexError:
-                    return
-                try:
-                    do(job)
-                except BaseException:
-                    left.clear()
-                    raise
+            return torch.no_grad()(begin())
 
+    waiting = list(jobs)
     threads = getattr(_allowed, "threads", None) or torch.get_num_threads()
-    if device.type != "cpu" or threads == 1 or len(left) < 2:
-        work()
-        return
-    running = [_pool(threads).submit(work) for _ in range(threads)]
-    errors = [one.exception() for one in running]  # waits for all of them
-    for error in errors:
-        if error is not None:
-            raise error
+    if device.type != "cpu" or threads == 1 or len(waiting) < 2:
+        do = without_gradients()
+        for job in waiting:
+            do(job)
+    else:
+        share_jobs(waiting, without_gradients, torch, threads)
 
 
 def without_helpers(run: Callable[[Tensor], Tensor], x: Tensor, parameters: Iterable[Tensor]) -> Tensor:
@@ -113,20 +98,3 @@ def _alone() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         _allowed.threads = None
-
-
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Return that many threads on which torch uses no helpers."""
-    if threads not in _pools:
-        pool, all_here = ThreadPoolExecutor(threads, thread_name_prefix="cuebank-graph"), threading.Barrier(threads)
-        mine = torch.get_num_threads()
-
-        def prepare(_: int) -> None:
-            torch.get_num_threads()  # has it look at what the thread inherits, before that is changed
-            torch.set_num_threads(1)
-            all_here.wait()
-
-        list(pool.map(prepare, range(threads)))
-        torch.set_num_threads(mine)  # each thread has its own number, but those to come inherit the last one set
-        _pools[threads] = pool
-    return _pools[threads]
