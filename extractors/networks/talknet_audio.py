@@ -9,6 +9,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .residual import Block
+
 BLOCKS = (3, 4, 6, 3)
 CHANNELS = (16, 32, 64, 128)
 STRIDES = (1, 2, 2, 1)
@@ -29,24 +31,16 @@ class SqueezeExcitation(nn.Module):
         return x * weights[:, :, None, None]
 
 
-class Block(nn.Module):
+class SqueezedBlock(Block):
     """A residual block; unlike in other ResNets, ReLU comes before the first batch norm."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(outputs)
-        self.conv2 = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
-        self.bn2 = nn.BatchNorm2d(outputs)
+        super().__init__(inputs, outputs, stride)
         self.se = SqueezeExcitation(outputs)
-        self.downsample = None
-        if stride != 1 or inputs != outputs:
-            self.downsample = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, ceil(H / stride), ceil(W / stride))."""
-        skip = x if self.downsample is None else self.downsample(x)
-        x = self.bn1(functional.relu(self.conv1(x)))
+        x, skip = self.bn1(functional.relu(self.conv1(x))), self.skip(x)
         return functional.relu(self.se(self.bn2(self.conv2(x))) + skip)
 
 
@@ -59,7 +53,8 @@ class AudioEncoder(nn.Module):
         self.bn1 = nn.BatchNorm2d(CHANNELS[0])
         inputs = CHANNELS[0]
         for i, (blocks, outputs, stride) in enumerate(zip(BLOCKS, CHANNELS, STRIDES, strict=True), start=1):
-            layer = [Block(inputs, outputs, stride), *(Block(outputs, outputs, 1) for _ in range(blocks - 1))]
+            rest = (SqueezedBlock(outputs, outputs, 1) for _ in range(blocks - 1))
+            layer = [SqueezedBlock(inputs, outputs, stride), *rest]
             self.add_module(f"layer{i}", nn.Sequential(*layer))
             inputs = outputs
 
