@@ -30,7 +30,7 @@ from .leaderboard import Leaderboard, leaderboard
 from .options import configure
 from .tasks import Task
 from .tasks._base import matches
-from .train_head import train_head
+from .train_head import table_of, train_head
 
 CELLS = "cells"  # the folder of the cells' files
 
@@ -78,7 +78,7 @@ def benchmark(
     check_choices(options.get("normalise") or chosen.normalise, seeds)
     names = tuple(dict.fromkeys(heads or (chosen.head,)))
     given = _checked_settings(chosen, names, settings or {})
-    table = clips if clips is None or isinstance(clips, ClipsTable) else ClipsTable.read_csv(clips, check_media=False)
+    table = table_of(clips)
     opened = store if isinstance(store, FeatureStore) else FeatureStore.open(store)
     try:
         mixes = [mix_of(chosen, opened, words) for words in dict.fromkeys(features)] or [

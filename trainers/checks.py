@@ -113,7 +113,7 @@ def check_scores(
         config: its metric selected.
     """
     one, found = metric(config.metric), report.predictions
-    preds = found.preds if one.kind != "scores" else _chances(found.probabilities)
+    preds = found.scored(one.kind, [config.metric])
     for i, name in enumerate(found.fold_names):
         rows = np.flatnonzero(found.folds == i)
         if not rows.size:
@@ -211,11 +211,6 @@ def _differs(
         if abs(mean - shown) <= slack:
             return f"{said}, which is the mean over batches of {batch}."
     return f"{said}."
-
-
-def _chances(probabilities: npt.NDArray[Any] | None) -> npt.NDArray[np.float64]:
-    """Return the probability of the second class, (S, N)."""
-    return np.asarray(probabilities)[..., 1].astype(np.float64)
 
 
 def _groups_of_keys(data: Prepared) -> dict[Key, int]:

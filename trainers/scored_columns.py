@@ -69,10 +69,11 @@ def target_columns(
     elif not targets:
         targets = ("label",) if "label" in header else ()
     if len(targets) != len(names):
+        named = f" ({','.join(targets)})" if targets else ""
         raise BadInput(
             f"What is true was to be read from `{truth or path}`.",
-            f"There are {len(names)} columns of predictions ({', '.join(names)}) and {len(targets)} of targets"
-            f"{f' ({chr(44).join(targets)})' if targets else ''}; its columns are "
+            f"There are {len(names)} columns of predictions ({', '.join(names)}) and {len(targets)} of targets{named}; "
+            "its columns are "
             f"{', '.join(f'`{name}`' for name in header[:12])}.",
             "Name the column, once for each output: --target COLUMN"
             + ("" if truth else "; or the file that has it: --truth CSV"),

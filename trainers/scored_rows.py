@@ -207,10 +207,10 @@ def _split_column(known: Table, columns: Columns) -> str | None:
         return None
     name = next((one for one in SPLIT if one in known.columns), None)
     if name is None or columns.split not in known.columns[name]:
-        values = sorted(set(known.columns[name]))[:8] if name else []
+        values = ",".join(sorted(set(known.columns[name]))[:8]) if name else ""
         raise BadInput(
             f"Rows of the split {columns.split} were to be scored.",
-            f"`{known.path}` has {f'the splits {chr(44).join(values)}' if name else 'no column `split`'}.",
+            f"`{known.path}` has {f'the splits {values}' if name else 'no column `split`'}.",
             "Name a split that is there, or leave --split out.",
         )
     return name

@@ -146,7 +146,7 @@ def train_head(
     )
     # Open until the end: features that do not fit in memory are read again and again.
     with nullcontext(store) if isinstance(store, FeatureStore) else FeatureStore.open(store) as opened:
-        data = prepare(chosen, opened, wanted, _table(clips))
+        data = prepare(chosen, opened, wanted, table_of(clips))
         data = dataclasses.replace(data, notes=(*data.notes, *notes))
         if config.upstream and "openface" in data.specs and openface_norm is None:
             data = dataclasses.replace(data, notes=(*data.notes, FITTED_OPENFACE))
@@ -191,6 +191,6 @@ def train_head(
     return report
 
 
-def _table(clips: str | os.PathLike[str] | ClipsTable | None) -> ClipsTable | None:
+def table_of(clips: str | os.PathLike[str] | ClipsTable | None) -> ClipsTable | None:
     """Return the table that was given instead of the store's own."""
     return clips if clips is None or isinstance(clips, ClipsTable) else ClipsTable.read_csv(clips, check_media=False)
